@@ -1,0 +1,216 @@
+//! The executor and its timers.
+//!
+//! Everything above the network is a future on one thread. A turn of the loop runs only the tasks that were woken, so a
+//! connection that has nothing to do costs nothing. There is no clock here: the loop says what time it is.
+#![forbid(unsafe_code)]
+
+use async_executor::LocalExecutor;
+use core::cell::{Cell, RefCell};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use world::Instant;
+
+/// The tasks of this appliance and the time they live in.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    executor: Rc<LocalExecutor<'static>>,
+    timers: Timers,
+}
+
+impl Tasks {
+    /// No tasks yet; the time is [`Instant::START`] until the first turn.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a task and lets it live until it is done.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(task).detach();
+    }
+
+    /// The clock and the alarms of these tasks.
+    #[must_use]
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Runs what is awake at `now`, at most `most` steps, so that a busy task cannot keep the loop from its frames.
+    /// Says whether something is still awake.
+    pub fn turn(&self, now: Instant, most: usize) -> bool {
+        self.timers.ring(now);
+        (0..most).all(|_| self.executor.try_tick())
+    }
+}
+
+/// A clock that somebody else winds, and the alarms set on it.
+#[derive(Clone, Default)]
+pub struct Timers(Rc<Wheel>);
+
+#[derive(Default)]
+struct Wheel {
+    now: Cell<Instant>,
+    last: Cell<u64>,
+    alarms: RefCell<BTreeMap<(Instant, u64), Waker>>,
+}
+
+impl Timers {
+    /// The time, as the loop last said it.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
+    }
+
+    /// The earliest alarm: the loop need not turn before it, unless a frame comes.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.alarms.borrow().keys().next().map(|(at, _)| *at)
+    }
+
+    /// A future that is done after `span`.
+    #[must_use]
+    pub fn after(&self, span: Duration) -> Sleep {
+        self.at(self.now() + span)
+    }
+
+    /// A future that is done at `at`.
+    #[must_use]
+    pub fn at(&self, at: Instant) -> Sleep {
+        let number = self.0.last.get();
+        self.0.last.set(number + 1);
+        Sleep { timers: self.clone(), key: (at, number) }
+    }
+
+    /// `work`, unless `span` passes first.
+    ///
+    /// # Errors
+    /// When the time is up.
+    pub async fn within<T>(&self, span: Duration, work: impl Future<Output = T>) -> Result<T, TooLate> {
+        let mut sleep = self.after(span);
+        let mut work = core::pin::pin!(work);
+        core::future::poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => Pin::new(&mut sleep).poll(context).map(|()| Err(TooLate)),
+        })
+        .await
+    }
+
+    /// Winds the clock and wakes whoever is due.
+    fn ring(&self, now: Instant) {
+        self.0.now.set(now.max(self.now()));
+        loop {
+            let due = {
+                let mut alarms = self.0.alarms.borrow_mut();
+                match alarms.first_entry() {
+                    Some(first) if first.key().0 <= now => first.remove(),
+                    _ => return,
+                }
+            };
+            due.wake();
+        }
+    }
+}
+
+/// The time was up before the work was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLate;
+
+/// One alarm. Dropping it takes it off the clock.
+pub struct Sleep {
+    timers: Timers,
+    key: (Instant, u64),
+}
+
+impl Sleep {
+    /// Moves the alarm; whoever waits must poll again.
+    pub fn reset(&mut self, at: Instant) {
+        let waker = self.timers.0.alarms.borrow_mut().remove(&self.key);
+        self.key.0 = at;
+        if let Some(waker) = waker {
+            self.timers.0.alarms.borrow_mut().insert(self.key, waker);
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.key.0 <= self.timers.now() {
+            return Poll::Ready(());
+        }
+        self.timers.0.alarms.borrow_mut().insert(self.key, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.timers.0.alarms.borrow_mut().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn sleepers_wake_in_the_order_of_their_alarms() {
+        let tasks = Tasks::new();
+        let woken = Rc::new(RefCell::new(Vec::new()));
+        for seconds in [3, 1, 2] {
+            let (timers, woken) = (tasks.timers().clone(), woken.clone());
+            tasks.spawn(async move {
+                timers.after(Duration::from_secs(seconds)).await;
+                woken.borrow_mut().push(seconds);
+            });
+        }
+        tasks.turn(at(0), 100);
+        assert_eq!(tasks.timers().deadline(), Some(at(1)));
+        tasks.turn(at(2), 100);
+        assert_eq!(*woken.borrow(), [1, 2]);
+        tasks.turn(at(3), 100);
+        assert_eq!(*woken.borrow(), [1, 2, 3]);
+        assert_eq!(tasks.timers().deadline(), None);
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_dropped_with_its_alarm() {
+        let tasks = Tasks::new();
+        let (timers, seen) = (tasks.timers().clone(), Rc::new(Cell::new(None)));
+        let told = seen.clone();
+        tasks.spawn(async move {
+            let never = core::future::pending::<()>();
+            told.set(Some(timers.within(Duration::from_secs(5), never).await));
+        });
+        tasks.turn(at(4), 100);
+        tasks.turn(at(5), 100);
+        assert_eq!(seen.get(), None, "the alarm was set at 4 s");
+        tasks.turn(at(9), 100);
+        assert_eq!(seen.get(), Some(Err(TooLate)));
+        assert_eq!(tasks.timers().deadline(), None);
+    }
+
+    #[test]
+    fn a_task_that_never_sleeps_does_not_hold_the_loop() {
+        let tasks = Tasks::new();
+        tasks.spawn(async {
+            loop {
+                core::future::poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    Poll::<()>::Pending
+                })
+                .await;
+            }
+        });
+        assert!(tasks.turn(at(0), 10), "it is still awake after ten steps");
+    }
+}
