@@ -8,3 +8,5 @@ use std::path::PathBuf;
 pub fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
 }
+
+pub mod outer;
