@@ -9,6 +9,7 @@
 
 mod frame;
 mod time;
+pub mod words;
 
 pub use frame::{Checksum, Full, Help, LARGEST_FRAME, Nic, NicFacts, Offload, Received, Segment, Segments};
 pub use time::Instant;
