@@ -1,6 +1,45 @@
 //! `gatehouse`: the operator's tool on the host.
+//!
+//! `main` is the table of contents: one module for each verb. Nothing here runs inside the appliance, and nothing here
+//! needs more rights than the verb does.
 #![forbid(unsafe_code)]
 
-fn main() {
-    println!("gatehouse {}", env!("CARGO_PKG_VERSION"));
+mod appliance;
+mod child;
+mod run;
+mod signals;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A TLS security appliance: one small program that boots by itself or runs as a locked-in process.
+#[derive(Parser)]
+#[command(name = "gatehouse", version, about)]
+struct Gatehouse {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start an appliance and stay with it until it ends.
+    Run(run::Order),
+    /// Become another program that ends when the launcher ends.
+    #[command(hide = true)]
+    Leashed(child::Leashed),
+}
+
+/// What a verb comes to: how the process exits, or one sentence about what is missing and what would help.
+type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let outcome = match Gatehouse::parse().verb {
+        None => run::demo(),
+        Some(Verb::Run(order)) => run::run(&order),
+        Some(Verb::Leashed(program)) => child::become_leashed(&program),
+    };
+    outcome.unwrap_or_else(|trouble| {
+        eprintln!("gatehouse: {trouble}");
+        ExitCode::FAILURE
+    })
 }
