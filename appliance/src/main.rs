@@ -1,6 +1,10 @@
 //! The appliance: the loop and the wiring.
 #![forbid(unsafe_code)]
 
+// What std stands on.
+use symbols as _;
+
 fn main() {
+    runtime::panic_in_one_line();
     println!("gatehouse {}", env!("CARGO_PKG_VERSION"));
 }

@@ -1,0 +1,22 @@
+//! Links the appliance without glibc: empty archives take the place of each of its libraries.
+//!
+//! The flags reach the binary only; the tests in this package run on glibc as usual.
+
+use std::{env, fs, path::PathBuf};
+
+/// The libraries that rustc names on the linker's command line.
+const GLIBC: [&str; 8] = ["c", "m", "rt", "pthread", "util", "dl", "gcc", "gcc_eh"];
+
+fn main() -> std::io::Result<()> {
+    println!("cargo:rerun-if-changed=build.rs");
+    let folder = PathBuf::from(env::var_os("OUT_DIR").ok_or(std::io::ErrorKind::NotFound)?);
+    for library in GLIBC {
+        fs::write(folder.join(format!("lib{library}.a")), "!<arch>\n")?;
+    }
+    let found_first = format!("-L{}", folder.display());
+    // Not at 0: a machine without Linux beneath loads the image at the addresses that its headers name.
+    for flag in ["-nostartfiles", "-nostdlib", &found_first, "-Wl,--image-base=0x200000"] {
+        println!("cargo:rustc-link-arg-bins={flag}");
+    }
+    Ok(())
+}
