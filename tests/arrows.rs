@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("linux", &["world"]),
     ("net", &["world"]),
     ("tls", &["tasks"]),
-    ("gatehouse-http", &["bundle", "tls", "tasks"]),
+    ("gatehouse-http", &["world", "bundle", "tasks"]),
     ("pinata", &["tls", "tasks"]),
     ("xentropyd", &["entropy"]),
     ("gatehouse", &["bundle"]),

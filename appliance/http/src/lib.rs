@@ -1,4 +1,63 @@
 //! The front end: HTTP/1.1 and HTTP/2 by hyper, static sites out of the bundle.
 //!
-//! The only crate that names hyper.
+//! It stands above the TLS shell and below nothing: [`serve`] takes a byte stream, whoever made it, and a [`Visit`] that
+//! says what is known of its other end, and answers until the stream is done. The only crate that names hyper.
+//!
+//! The map: `porter` looks at each HTTP/1 head before hyper sees it and refuses what two parsers could read in two
+//! ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the stream as hyper likes
+//! it and the measure of its pace; `house` finds the site; `answer` decides what to say; `page` is what is said.
+//!
+//! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream, pages from
+//! memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
 #![forbid(unsafe_code)]
+
+mod answer;
+mod exchange;
+mod house;
+mod limits;
+mod line;
+mod one;
+mod page;
+mod path;
+mod porter;
+mod two;
+
+#[cfg(test)]
+mod bench;
+
+pub use house::{Coding, Found, House, Leaf, Shelf, Site, Variant};
+pub use limits::Limits;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tasks::Tasks;
+
+/// What is known of a connection before its first request.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// The port of ours that was called.
+    pub port: u16,
+    /// The stream came through TLS.
+    pub secure: bool,
+    /// The name that the client asked for in its ClientHello.
+    pub server_name: Option<Box<str>>,
+    /// The site whose TLS policy was used, by its place in [`House::sites`].
+    pub site: Option<usize>,
+    /// ALPN chose HTTP/2.
+    pub h2: bool,
+}
+
+/// Answers every request of one connection and closes it. Ends at the latest when one of the house's deadlines passes.
+pub async fn serve<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    if visit.h2 {
+        two::drive(stream, visit, house, tasks).await;
+    } else {
+        one::drive(stream, visit, house, tasks.timers().clone()).await;
+    }
+}

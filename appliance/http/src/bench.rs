@@ -1,0 +1,191 @@
+//! The bench that the tests stand on: a pipe in memory, a clock that the test winds, a house of three pages.
+
+use crate::{Coding, Found, House, Leaf, Limits, Shelf, Site, Variant, Visit, serve};
+use bytes::Bytes;
+use core::cell::RefCell;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use futures_io::{AsyncRead, AsyncWrite};
+use std::io;
+use std::rc::Rc;
+use tasks::Tasks;
+use world::Instant;
+
+/// What lies in one direction of a pipe.
+#[derive(Default)]
+struct Way {
+    bytes: Vec<u8>,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Default)]
+struct Pipe {
+    up: Way,
+    down: Way,
+    /// How much may lie in `down` before writing blocks.
+    room: usize,
+}
+
+/// Our end of the pipe.
+struct End(Rc<RefCell<Pipe>>);
+
+impl AsyncRead for End {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut pipe = self.0.borrow_mut();
+        if pipe.up.bytes.is_empty() && !pipe.up.closed {
+            pipe.up.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let count = pipe.up.bytes.len().min(into.len());
+        into[..count].copy_from_slice(&pipe.up.bytes[..count]);
+        pipe.up.bytes.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut pipe = self.0.borrow_mut();
+        assert!(!pipe.down.closed, "written after the close");
+        let count = bytes.len().min(pipe.room - pipe.down.bytes.len());
+        if count == 0 && !bytes.is_empty() {
+            pipe.down.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        pipe.down.bytes.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().down.closed = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A client with one connection to a house, and the clock of both.
+pub(crate) struct Client {
+    pipe: Rc<RefCell<Pipe>>,
+    tasks: Tasks,
+    now: Instant,
+}
+
+impl Client {
+    /// A connection to `house` of which `visit` is known.
+    pub(crate) fn of(house: Rc<House>, visit: Visit) -> Self {
+        let pipe = Rc::new(RefCell::new(Pipe { room: 1 << 30, ..Pipe::default() }));
+        let tasks = Tasks::new();
+        let (end, served) = (End(pipe.clone()), tasks.clone());
+        tasks.spawn(async move { serve(end, visit, house, served).await });
+        let mut client = Self { pipe, tasks, now: Instant::START };
+        client.turn();
+        client
+    }
+
+    /// A plain connection to the house of three pages.
+    pub(crate) fn new() -> Self {
+        Self::of(Rc::new(house()), visit())
+    }
+
+    /// Lets `room` bytes lie in the pipe before writing to us blocks.
+    pub(crate) fn with_room(self, room: usize) -> Self {
+        self.pipe.borrow_mut().room = room;
+        self
+    }
+
+    fn turn(&mut self) {
+        assert!(!self.tasks.turn(self.now, 100_000), "it never comes to rest");
+    }
+
+    /// Winds the clock.
+    pub(crate) fn wait(&mut self, seconds: f64) {
+        self.now = self.now + Duration::from_secs_f64(seconds);
+        self.turn();
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut pipe = self.pipe.borrow_mut();
+        pipe.up.bytes.extend_from_slice(bytes.as_ref());
+        let waker = pipe.up.waker.take();
+        drop(pipe);
+        waker.into_iter().for_each(Waker::wake);
+        self.turn();
+    }
+
+    /// Sends nothing more.
+    pub(crate) fn close(&mut self) {
+        self.pipe.borrow_mut().up.closed = true;
+        self.send("");
+    }
+
+    /// Takes at most `most` bytes of what lies in the pipe.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<u8> {
+        let mut pipe = self.pipe.borrow_mut();
+        let count = pipe.down.bytes.len().min(most);
+        let taken = pipe.down.bytes.drain(..count).collect();
+        let waker = pipe.down.waker.take();
+        drop(pipe);
+        waker.into_iter().for_each(Waker::wake);
+        self.turn();
+        taken
+    }
+
+    /// Everything that was said, without the `Date`.
+    pub(crate) fn hear(&mut self) -> String {
+        let said = String::from_utf8_lossy(&self.take(usize::MAX)).into_owned();
+        said.split_inclusive("\r\n").filter(|line| !line.starts_with("date: ")).collect()
+    }
+
+    /// Sends a request and hears the answer.
+    pub(crate) fn ask(&mut self, head: &str) -> String {
+        self.send(head);
+        self.hear()
+    }
+
+    /// The house has said its last word.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.pipe.borrow().down.closed || self.is_gone()
+    }
+
+    /// Nobody holds the other end.
+    pub(crate) fn is_gone(&self) -> bool {
+        Rc::strong_count(&self.pipe) == 1
+    }
+}
+
+/// A plain visitor on port 80.
+pub(crate) fn visit() -> Visit {
+    let peer = ([192, 0, 2, 1], 40_000).into();
+    Visit { peer, port: 80, secure: false, server_name: None, site: None, h2: false }
+}
+
+/// A house of three pages.
+pub(crate) fn house() -> House {
+    let site = Site { names: vec!["a.example".into(), "*.w.example".into()], shelf: Rc::new(Three) };
+    House { sites: vec![site], limits: Limits::default() }
+}
+
+/// `/`, `/empty` and the large `/large`.
+struct Three;
+
+impl Shelf for Three {
+    fn find(&self, path: &str) -> Found {
+        let bytes = match path {
+            "/" => Bytes::from_static(b"<p>hello"),
+            "/empty" => Bytes::new(),
+            "/large" => (0..1_000_000_u32).map(|at| at as u8).collect(),
+            _ => return Found::Nothing,
+        };
+        let variants = vec![Variant { coding: Coding::Identity, etag: "\"1\"".into(), bytes }];
+        Found::Page(Leaf { kind: "text/html; charset=utf-8".into(), variants })
+    }
+}

@@ -1,0 +1,141 @@
+//! What the two sides of hyper tell each other past it: the line below, the pages above, and the driver beside.
+
+use core::cell::Cell;
+use core::time::Duration;
+use std::rc::Rc;
+use tasks::Timers;
+use world::Instant;
+
+/// The state of the requests that are open on one connection.
+pub(crate) struct Exchange {
+    timers: Timers,
+    /// The peer grants windows (HTTP/2): an open answer is owed progress even when the line itself is free.
+    windows: bool,
+    /// Requests that hyper brought us.
+    heads: Cell<u32>,
+    /// Answers that are not fully written.
+    open: Cell<u32>,
+    /// Everything that hyper wrote has gone down.
+    flushed: Cell<bool>,
+    /// Since when the peer owes us progress.
+    owing: Cell<Option<Instant>>,
+    /// Bytes taken by the peer since then.
+    moved: Cell<usize>,
+    /// Bytes read since the last request.
+    unasked: Cell<usize>,
+}
+
+impl Exchange {
+    pub(crate) fn new(timers: Timers) -> Rc<Self> {
+        Self::made(timers, false)
+    }
+
+    pub(crate) fn with_windows(timers: Timers) -> Rc<Self> {
+        Self::made(timers, true)
+    }
+
+    fn made(timers: Timers, windows: bool) -> Rc<Self> {
+        Rc::new(Self {
+            timers,
+            windows,
+            heads: Cell::new(0),
+            open: Cell::new(0),
+            flushed: Cell::new(true),
+            owing: Cell::new(None),
+            moved: Cell::new(0),
+            unasked: Cell::new(0),
+        })
+    }
+
+    /// A request came; says how many came before it.
+    pub(crate) fn asked(&self) -> u32 {
+        let before = self.heads.get();
+        self.heads.set(before.saturating_add(1));
+        self.unasked.set(0);
+        before
+    }
+
+    pub(crate) fn heads(&self) -> u32 {
+        self.heads.get()
+    }
+
+    /// An answer is on its way.
+    pub(crate) fn opened(&self) {
+        self.open.set(self.open.get().saturating_add(1));
+        if self.windows {
+            self.owe();
+        }
+    }
+
+    /// An answer was handed down whole, or given up.
+    pub(crate) fn ended(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.settle();
+    }
+
+    /// No answer is open and nothing waits to be written.
+    pub(crate) fn at_rest(&self) -> bool {
+        self.open.get() == 0 && self.flushed.get()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// Bytes came up the line.
+    pub(crate) fn heard(&self, count: usize) {
+        self.unasked.set(self.unasked.get().saturating_add(count));
+    }
+
+    pub(crate) fn unasked(&self) -> usize {
+        self.unasked.get()
+    }
+
+    /// Bytes went down the line.
+    pub(crate) fn wrote(&self, count: usize) {
+        self.flushed.set(false);
+        self.moved.set(self.moved.get().saturating_add(count));
+    }
+
+    /// The line takes no more.
+    pub(crate) fn blocked(&self) {
+        self.flushed.set(false);
+        self.owe();
+    }
+
+    /// The line has taken everything.
+    pub(crate) fn flushed(&self) {
+        self.flushed.set(true);
+        self.settle();
+    }
+
+    /// Forgives the peer what it no longer owes.
+    fn settle(&self) {
+        if self.flushed.get() && !(self.windows && self.is_open()) {
+            self.owing.set(None);
+        }
+    }
+
+    /// From now on the peer owes us progress, if it did not before.
+    fn owe(&self) {
+        if self.owing.get().is_none() {
+            self.owing.set(Some(self.timers.now()));
+            self.moved.set(0);
+        }
+    }
+
+    /// When the peer must have taken `floor` bytes, if it owes any.
+    pub(crate) fn due(&self, stall: Duration) -> Option<Instant> {
+        self.owing.get().map(|since| since + stall)
+    }
+
+    /// True when the peer's time is up and it took less than `floor`. A new span begins.
+    pub(crate) fn too_slow(&self, stall: Duration, floor: usize) -> bool {
+        let now = self.timers.now();
+        if self.due(stall).is_none_or(|due| due > now) {
+            return false;
+        }
+        self.owing.set(Some(now));
+        self.moved.replace(0) < floor
+    }
+}

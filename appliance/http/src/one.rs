@@ -1,0 +1,243 @@
+//! HTTP/1: one request at a time, and hyper only while there is one.
+//!
+//! Between requests hyper is put away: what is left of a resting connection is its stream and this task. The porter
+//! reads the next head; hyper is built again around it, answers, and is taken apart when the answer has left.
+
+use crate::exchange::Exchange;
+use crate::house::House;
+use crate::limits::Limits;
+use crate::line::Line;
+use crate::page::Page;
+use crate::porter::{Fit, Porter, Refusal, Verdict};
+use crate::{Visit, answer};
+use bytes::Bytes;
+use core::convert::Infallible;
+use core::future::{Future, Ready, poll_fn, ready};
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use futures_io::{AsyncRead, AsyncWrite};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use std::io;
+use std::rc::Rc;
+use tasks::{Sleep, Timers};
+
+/// What is read at once of a head.
+const SIP: usize = 4 * 1024;
+/// What a peer hears that was too slow with a head.
+const LATE: Refusal = Refusal(408, "The request did not arrive in time.");
+/// How much we listen to after our last byte.
+const LINGER: usize = 256 * 1024;
+
+pub(crate) async fn drive<S>(mut stream: S, visit: Visit, house: Rc<House>, timers: Timers)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let desk = Rc::new(Desk { visit, house, exchange: Exchange::new(timers.clone()), timers });
+    let mut porter = Porter::default();
+    loop {
+        stream = match desk.next_head(&mut stream, &mut porter).await {
+            Head::Fit(fit) => match Box::pin(desk.clone().exchange_one(stream, fit)).await {
+                After::Stay(stream, unread) => {
+                    porter.put_back(unread);
+                    stream
+                }
+                After::Leave(mut stream) => return desk.leave(&mut stream).await,
+                After::Gone => return,
+            },
+            Head::Unfit(refusal) => return desk.refuse(&mut stream, refusal).await,
+            Head::None => return desk.leave(&mut stream).await,
+        };
+    }
+}
+
+/// What became of waiting for a head.
+enum Head {
+    Fit(Fit),
+    Unfit(Refusal),
+    /// There was none in time, or the peer has left.
+    None,
+}
+
+/// What becomes of a connection after an exchange.
+enum After<S> {
+    Stay(S, Bytes),
+    Leave(S),
+    Gone,
+}
+
+/// What one connection works with.
+struct Desk {
+    visit: Visit,
+    house: Rc<House>,
+    exchange: Rc<Exchange>,
+    timers: Timers,
+}
+
+impl Desk {
+    /// Waits for the next head. While nothing of it is there, the connection rests and holds no buffer.
+    async fn next_head<S: AsyncRead + Unpin>(&self, stream: &mut S, porter: &mut Porter) -> Head {
+        let limits = &self.house.limits;
+        let rest = if self.exchange.heads() == 0 { limits.head } else { limits.idle };
+        let mut resting = porter.is_empty();
+        let mut sleep = self.timers.after(if resting { rest } else { limits.head });
+        let mut verdict = porter.receive(&[], limits);
+        loop {
+            match verdict {
+                Verdict::Fit(fit) => return Head::Fit(fit),
+                Verdict::Unfit(refusal) => return Head::Unfit(refusal),
+                Verdict::More => {}
+            }
+            verdict = match poll_fn(|context| poll_head(stream, porter, limits, &mut sleep, context)).await {
+                Some(verdict) => verdict,
+                None if porter.is_empty() => return Head::None,
+                None => return Head::Unfit(LATE),
+            };
+            if core::mem::replace(&mut resting, false) {
+                sleep.reset(self.timers.now() + limits.head);
+            }
+        }
+    }
+
+    /// Lets hyper answer one request.
+    async fn exchange_one<S>(self: Rc<Self>, stream: S, fit: Fit) -> After<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let limits = &self.house.limits;
+        let line = Line::new(stream, fit.bytes, fit.body, self.exchange.clone());
+        let service = Answers { desk: self.clone(), before: self.exchange.heads() };
+        let mut connection = http1::Builder::new()
+            .max_headers(limits.head_lines.saturating_add(1))
+            .half_close(true)
+            .serve_connection(line, service);
+        let mut asked = false;
+        let mut alarm = self.timers.after(limits.stall);
+        let before = self.exchange.heads();
+        let done = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(outcome) = connection.poll_without_shutdown(context) {
+                    return Poll::Ready(outcome.is_ok());
+                }
+                if !asked && self.exchange.heads() > before && self.exchange.at_rest() {
+                    // Idle and flushed: hyper closes at once and without a word, and gives the stream back.
+                    asked = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                } else if core::task::ready!(self.poll_pace(&mut alarm, context)) {
+                    return Poll::Ready(false);
+                }
+            }
+        });
+        match done.await {
+            false => After::Gone,
+            true => {
+                let parts = connection.into_parts();
+                let stream = parts.io.into_stream();
+                if asked { After::Stay(stream, parts.read_buf) } else { After::Leave(stream) }
+            }
+        }
+    }
+
+    /// Ready when the peer's time is up: true if it did too little with it.
+    fn poll_pace(&self, alarm: &mut Sleep, context: &mut Context<'_>) -> Poll<bool> {
+        let limits = &self.house.limits;
+        let Some(due) = self.exchange.due(limits.stall) else { return Poll::Pending };
+        alarm.reset(due);
+        core::task::ready!(Pin::new(alarm).poll(context));
+        Poll::Ready(self.exchange.too_slow(limits.stall, limits.floor))
+    }
+
+    /// Says why and goes.
+    async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, refusal: Refusal) {
+        let words = answer::refusal(refusal);
+        let said = self.timers.within(self.house.limits.linger, say(stream, words.as_bytes())).await;
+        if matches!(said, Ok(Ok(()))) {
+            self.leave(stream).await;
+        }
+    }
+
+    /// Says goodbye and listens a little, so that the peer hears our last words before it hears that we left.
+    async fn leave<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) {
+        let farewell = async {
+            if poll_fn(|context| Pin::new(&mut *stream).poll_close(context)).await.is_ok() {
+                drain(stream).await;
+            }
+        };
+        let _ = self.timers.within(self.house.limits.linger, farewell).await;
+    }
+}
+
+/// The service that hyper asks, once.
+struct Answers {
+    desk: Rc<Desk>,
+    before: u32,
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = Response<Page>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Page>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Desk { visit, house, exchange, .. } = &*self.desk;
+        let count = exchange.asked();
+        // A second head came past the porter, behind the body of the first: nobody has looked at it.
+        let unseen = count > self.before;
+        let last = unseen || count.saturating_add(1) >= house.limits.requests;
+        let body = !request.body().is_end_stream();
+        let (head, _) = request.into_parts();
+        let mut answer = if unseen { answer::unseen() } else { answer::answer(house, visit, &head) };
+        if last || body {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer.body_mut().belongs_to(exchange);
+        ready(Ok(answer))
+    }
+}
+
+/// What is read of a head, looked at; nothing when the time is up or the peer has left.
+fn poll_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    porter: &mut Porter,
+    limits: &Limits,
+    sleep: &mut Sleep,
+    context: &mut Context<'_>,
+) -> Poll<Option<Verdict>> {
+    let mut sip = [0; SIP];
+    match Pin::new(stream).poll_read(context, &mut sip) {
+        Poll::Ready(Ok(count)) if count > 0 => {
+            Poll::Ready(Some(porter.receive(sip.get(..count).unwrap_or_default(), limits)))
+        }
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => Pin::new(sleep).poll(context).map(|()| None),
+    }
+}
+
+async fn say<S: AsyncWrite + Unpin>(stream: &mut S, mut words: &[u8]) -> io::Result<()> {
+    while !words.is_empty() {
+        let count = poll_fn(|context| Pin::new(&mut *stream).poll_write(context, words)).await?;
+        words = words.get(count..).filter(|_| count > 0).ok_or(io::ErrorKind::WriteZero)?;
+    }
+    poll_fn(|context| Pin::new(&mut *stream).poll_flush(context)).await
+}
+
+/// Reads what still comes, up to [`LINGER`] bytes, and forgets it.
+async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
+    let mut left = LINGER;
+    while left > 0 {
+        let heard = poll_fn(|context| {
+            let mut sip = [0; SIP];
+            Pin::new(&mut *stream).poll_read(context, &mut sip)
+        });
+        match heard.await {
+            Ok(count) if count > 0 => left = left.saturating_sub(count),
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

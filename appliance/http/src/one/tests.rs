@@ -1,0 +1,171 @@
+use crate::bench::{Client, house};
+use std::rc::Rc;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\netag: \"1\"\r\n\
+                     content-length: 8\r\n\r\n<p>hello";
+
+#[test]
+fn a_page_is_fetched_and_the_connection_stays() {
+    let mut client = Client::new();
+    for _ in 0..3 {
+        assert_eq!(client.ask(GET), HELLO);
+        assert!(!client.is_closed());
+    }
+}
+
+#[test]
+fn every_way_to_cut_a_request_gets_the_same_answer() {
+    for cut in 1..GET.len() {
+        let mut client = Client::new();
+        assert_eq!(client.ask(&GET[..cut]), "", "cut at {cut}");
+        assert_eq!(client.ask(&GET[cut..]), HELLO, "cut at {cut}");
+    }
+}
+
+#[test]
+fn requests_sent_at_once_are_answered_in_turn() {
+    let mut client = Client::new();
+    assert_eq!(client.ask(&GET.repeat(50)), HELLO.repeat(50));
+    assert_eq!(client.ask(GET), HELLO);
+}
+
+#[test]
+fn a_head_request_gets_a_head() {
+    let mut client = Client::new();
+    let head = HELLO.split("<p>").next().unwrap();
+    assert_eq!(client.ask(&GET.replace("GET", "HEAD")), head);
+    assert_eq!(client.ask(GET), HELLO, "and the connection is still in step");
+}
+
+#[test]
+fn a_client_that_asks_to_close_is_closed() {
+    let mut client = Client::new();
+    let answer = client.ask("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("<p>hello"), "{answer}");
+    assert!(client.is_closed());
+    client.close();
+    assert!(client.is_gone());
+}
+
+#[test]
+fn a_client_that_closes_its_half_is_still_answered() {
+    let mut client = Client::new();
+    client.send(&GET[..20]);
+    client.send(&GET[20..]);
+    client.close();
+    assert_eq!(client.hear(), HELLO);
+    assert!(client.is_gone());
+}
+
+#[test]
+fn an_old_client_is_closed_unless_it_asks_to_stay() {
+    let mut client = Client::new();
+    assert!(client.ask("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").ends_with("<p>hello"));
+    assert!(client.is_closed());
+    let mut client = Client::new();
+    let answer = client.ask("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n");
+    assert!(answer.contains("connection: keep-alive"), "{answer}");
+    assert!(!client.is_closed());
+}
+
+#[test]
+fn a_refused_head_gets_a_sentence_and_the_door() {
+    let mut client = Client::new();
+    let answer = client.ask("GET / HTTP/1.1\r\nHost: a.example\nX: y\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.ends_with("Every line of a head ends with CR and LF."), "{answer}");
+    assert!(client.is_closed() && !client.is_gone(), "it listens, so that the sentence is heard");
+    client.wait(2.1);
+    assert!(client.is_gone());
+}
+
+#[test]
+fn a_body_nobody_wants_ends_the_connection() {
+    let mut client = Client::new();
+    let answer = client.ask("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9000000\r\n\r\nabc");
+    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("connection: close"), "{answer}");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn what_hides_behind_a_body_is_never_answered() {
+    let mut client = Client::new();
+    let post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc";
+    let answer = client.ask(&format!("{post}{GET}"));
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_says_nothing_is_gone_in_time() {
+    let mut client = Client::new();
+    client.wait(9.9);
+    assert!(!client.is_closed());
+    client.wait(0.2);
+    assert!(client.is_closed());
+    client.wait(2.1);
+    assert!(client.is_gone());
+}
+
+#[test]
+fn a_client_that_trickles_its_head_is_gone_in_time() {
+    let mut client = Client::new();
+    for byte in GET.bytes().take(9) {
+        client.send([byte]);
+        client.wait(1.0);
+    }
+    assert!(!client.is_closed());
+    client.send("x");
+    client.wait(1.1);
+    assert!(client.hear().starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_resting_client_is_gone_in_time() {
+    let mut client = Client::new();
+    assert_eq!(client.ask(GET), HELLO);
+    client.wait(59.0);
+    assert_eq!(client.ask(GET), HELLO);
+    client.wait(59.0);
+    assert!(!client.is_closed());
+    client.wait(1.1);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_takes_a_byte_a_second_is_gone_in_time() {
+    let mut client = Client::new().with_room(1000);
+    client.send(GET.replace("/ ", "/large "));
+    for _ in 0..40 {
+        client.take(1);
+        client.wait(1.0);
+    }
+    assert!(client.is_gone());
+}
+
+#[test]
+fn a_client_that_takes_its_page_slowly_gets_all_of_it() {
+    let mut client = Client::new().with_room(1000);
+    client.send(GET.replace("/ ", "/large "));
+    let mut taken = Vec::new();
+    while taken.len() < 1_000_000 {
+        taken.extend(client.take(1000));
+        client.wait(1.0);
+        assert!(!client.is_gone(), "gone after {} bytes", taken.len());
+    }
+    taken.extend(client.take(1000));
+    assert!(taken.ends_with(&(0..1_000_000_u32).map(|at| at as u8).collect::<Vec<_>>()));
+}
+
+#[test]
+fn a_connection_ends_with_its_last_request() {
+    let mut house = house();
+    house.limits.requests = 3;
+    let mut client = Client::of(Rc::new(house), crate::bench::visit());
+    assert_eq!(client.ask(GET), HELLO);
+    assert_eq!(client.ask(GET), HELLO);
+    assert!(client.ask(GET).contains("connection: close"));
+    assert!(client.is_closed());
+}

@@ -1,0 +1,72 @@
+//! Addresses as they come, and paths as shelves know them.
+
+/// Why an address is not a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoPath;
+
+/// Decodes an address once. What could mean two things (a coded slash, a NUL, a step upward, a byte that is not UTF-8,
+/// a percent sign without two digits) is no path.
+pub(crate) fn decode(address: &str) -> Result<String, NoPath> {
+    let mut bytes = address.bytes();
+    let mut path = Vec::with_capacity(address.len());
+    while let Some(byte) = bytes.next() {
+        let coded = byte == b'%';
+        let byte = if coded { pair(bytes.next(), bytes.next())? } else { byte };
+        if byte < 32 || byte == 127 || byte == b'\\' || (coded && byte == b'/') {
+            return Err(NoPath);
+        }
+        path.push(byte);
+    }
+    let path = String::from_utf8(path).map_err(|_| NoPath)?;
+    let steps = |step: &str| step == "." || step == "..";
+    if path.starts_with('/') && !path.split('/').any(steps) { Ok(path) } else { Err(NoPath) }
+}
+
+fn pair(high: Option<u8>, low: Option<u8>) -> Result<u8, NoPath> {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    match (digit(high), digit(low)) {
+        (Some(high), Some(low)) => Ok(high << 4 | low),
+        _ => Err(NoPath),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_decoded_once() {
+        assert_eq!(decode("/a%20b/%C3%A9").as_deref(), Ok("/a b/é"));
+        assert_eq!(decode("/%2541").as_deref(), Ok("/%41"));
+        assert_eq!(decode("/...").as_deref(), Ok("/..."));
+    }
+
+    #[test]
+    fn what_could_mean_two_things_is_no_path() {
+        for address in [
+            "",
+            "a",
+            "*",
+            "/..",
+            "/../a",
+            "/a/../b",
+            "/./a",
+            "/%2e%2e/a",
+            "/.%2E/a",
+            "/a%2fb",
+            "/a%5cb",
+            "/a\\b",
+            "/%00",
+            "/%0a",
+            "/%7f",
+            "/%ff",
+            "/%c0%ae",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%+1",
+        ] {
+            assert_eq!(decode(address), Err(NoPath), "{address:?}");
+        }
+    }
+}
