@@ -1,4 +1,40 @@
 //! TLS policy, the one shell that drives every TLS connection, client identity, and proofs of who the peer is.
 //!
-//! The only crate that names rustls. rustls and webpki decide whom to trust; x509-parser only describes.
+//! The only crate that names rustls. rustls and webpki decide whom to trust; x509-parser only describes. There is one
+//! shell ([`Session`]) for both sides of a connection, one way into it per side ([`Front`] for those who call us,
+//! [`Caller`] for those whom we call), and one verification path.
+//!
+//! * `front`, `caller`: the two ways into a session.
+//! * `shake`: the handshake itself, the same for both.
+//! * `session`, `wire`, `engine`: the shell, the bytes under it, and rustls as a step function.
+//! * `trust`, `site`: what the operator wants, as plain values.
+//! * `refusal`: why a handshake did not become a session, by kind.
+//! * `identity`: who the peer is, in words, and the proof that it was verified.
+//! * `mint`: certificates made in memory.
+//!
+//! Nothing here opens a socket, starts a thread or reads a clock: streams, timers and the [`Calendar`] are given.
 #![forbid(unsafe_code)]
+
+mod calendar;
+mod caller;
+mod engine;
+mod front;
+mod identity;
+pub mod mint;
+mod provider;
+mod refusal;
+mod session;
+mod shake;
+mod site;
+mod trust;
+mod wire;
+
+pub use calendar::Calendar;
+pub use caller::{Caller, Expected};
+pub use front::{Front, SiteId};
+pub use identity::{Admitted, Fingerprint, Identity};
+pub use provider::Profile;
+pub use refusal::{Kind, Refused};
+pub use session::{Facts, Session};
+pub use site::{ClientPolicy, Key, Site};
+pub use trust::{Flaw, Trust};

@@ -1,0 +1,128 @@
+//! Who the peer is, in words, and the proof that it was verified.
+//!
+//! x509-parser describes here; it never decides. Whoever reads an [`Identity`] may print it, compare it or write it
+//! into a header. Whoever guards something asks for an [`Admitted`].
+
+use core::fmt;
+use ring::digest::{SHA256, digest};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+/// The peer's certificate, described. It was verified before this was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The subject, as RFC 4514 writes it; empty when it cannot be read.
+    pub subject: Box<str>,
+    /// The issuer, likewise.
+    pub issuer: Box<str>,
+    /// The serial number in hexadecimal digits, without separators.
+    pub serial: Box<str>,
+    /// The other names of the subject, each with its kind: `DNS:`, `email:`, `URI:`, `IP:`.
+    pub names: Box<[Box<str>]>,
+    /// The last second of its validity, since 1970.
+    pub not_after: i64,
+    /// SHA-256 of the certificate.
+    pub fingerprint: Fingerprint,
+}
+
+/// SHA-256 of a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a certificate in DER.
+    #[must_use]
+    pub fn of(der: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        for (to, from) in bytes.iter_mut().zip(digest(&SHA256, der).as_ref()) {
+            *to = *from;
+        }
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl Identity {
+    /// Describes a certificate. What cannot be read stays empty: webpki has accepted the certificate, and a describer
+    /// that refused it would decide.
+    pub(crate) fn describe(der: &[u8]) -> Self {
+        let fingerprint = Fingerprint::of(der);
+        match X509Certificate::from_der(der) {
+            Ok((_, certificate)) => Self {
+                subject: certificate.subject().to_string().into(),
+                issuer: certificate.issuer().to_string().into(),
+                serial: hexadecimal(certificate.raw_serial()),
+                names: names(&certificate),
+                not_after: certificate.validity().not_after.timestamp(),
+                fingerprint,
+            },
+            Err(_) => Self {
+                subject: Box::default(),
+                issuer: Box::default(),
+                serial: Box::default(),
+                names: Box::default(),
+                not_after: 0,
+                fingerprint,
+            },
+        }
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> Box<str> {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let all = extension.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
+    all.iter().filter_map(name).collect()
+}
+
+fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
+    let words = match name {
+        GeneralName::DNSName(name) => format!("DNS:{name}"),
+        GeneralName::RFC822Name(name) => format!("email:{name}"),
+        GeneralName::URI(name) => format!("URI:{name}"),
+        GeneralName::IPAddress(bytes) => format!("IP:{}", address(bytes)?),
+        _ => return None,
+    };
+    Some(words.into())
+}
+
+fn address(bytes: &[u8]) -> Option<core::net::IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(core::net::IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(core::net::IpAddr::from)).ok()
+}
+
+/// The proof that the peer of a session has shown a certificate of a given CA and has its key.
+///
+/// Only this crate makes one, and only from a session whose handshake has verified that
+/// ([`crate::Session::admitted`]). It cannot outlive its session.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    identity: &'a Identity,
+}
+
+impl<'a> Admitted<'a> {
+    pub(crate) fn new(identity: &'a Identity) -> Self {
+        Self { identity }
+    }
+
+    /// Who was admitted.
+    #[must_use]
+    pub fn identity(&self) -> &'a Identity {
+        self.identity
+    }
+}
