@@ -15,7 +15,10 @@ fn main() -> std::io::Result<()> {
     }
     let found_first = format!("-L{}", folder.display());
     // Not at 0: a machine without Linux beneath loads the image at the addresses that its headers name.
-    for flag in ["-nostartfiles", "-nostdlib", &found_first, "-Wl,--image-base=0x200000"] {
+    let image = "-Wl,--image-base=0x200000";
+    // The PVH note names the first instruction by that address.
+    let entry = "-Wl,--defsym=pvh_entry_abs=pvh_start32-__ehdr_start+0x200000";
+    for flag in ["-nostartfiles", "-nostdlib", &found_first, image, entry] {
         println!("cargo:rustc-link-arg-bins={flag}");
     }
     Ok(())

@@ -6,5 +6,5 @@ use symbols as _;
 
 fn main() {
     runtime::panic_in_one_line();
-    println!("gatehouse {}", env!("CARGO_PKG_VERSION"));
+    println!("gatehouse {} (layout by {})", env!("CARGO_PKG_VERSION"), boot::layout());
 }

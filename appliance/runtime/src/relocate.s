@@ -1,7 +1,8 @@
 # gatehouse_relocate: makes every address in the running image true for the place where it lies.
 #
-# Called before any Rust: by `_start`, and before that by the PVH door once the image is mapped at its last address.
-# The second call finds the flag set and returns at once, because read-only data may be read-only by then.
+# Called before any Rust: by `_start`, and before that by the PVH door, first where the loader put the image and then at
+# its last address. A second call at the same place finds it noted and returns at once, because read-only data may be
+# read-only by then.
 #
 # Wants: the image mapped whole and writable where its program headers say so; 8 bytes of stack; nothing else.
 # Changes: rax, rcx, rdx, rsi, rdi, r8, r9 and the flags. No SSE. An entry that is not R_X86_64_RELATIVE ends in ud2
@@ -12,13 +13,15 @@
     .hidden gatehouse_relocate
     .type gatehouse_relocate, @function
 gatehouse_relocate:
-    lea     r8, [rip + gatehouse_relocated]
-    cmp     byte ptr [r8], 0
-    jne     9f
-
-    # r9 = where the image lies, less where the linker thought it would.
+    # rsi = where the image lies
     .hidden __ehdr_start
     lea     rsi, [rip + __ehdr_start]
+    lea     r8, [rip + gatehouse_relocated]
+    cmp     [r8], rsi
+    je      9f
+    mov     [r8], rsi
+
+    # r9 = that, less where the linker thought it would.
     movzx   ecx, word ptr [rsi + 56]        # e_phnum
     mov     rax, [rsi + 32]                 # e_phoff
     add     rax, rsi
@@ -50,7 +53,7 @@ gatehouse_relocate:
 5:  add     rsi, r9
     add     rcx, rsi                        # the end of the table
 6:  cmp     rsi, rcx
-    jae     8f
+    jae     9f
     cmp     dword ptr [rsi + 8], 8          # R_X86_64_RELATIVE
     jne     7f
     mov     rax, [rsi]                      # r_offset
@@ -61,11 +64,11 @@ gatehouse_relocate:
     jmp     6b
 7:  ud2
 
-8:  mov     byte ptr [r8], 1
 9:  ret
     .size gatehouse_relocate, . - gatehouse_relocate
 
     .section .bss.gatehouse_relocated, "aw", @nobits
-gatehouse_relocated:
-    .zero 1
+    .balign 8
+gatehouse_relocated:                        # where the image lay when it was relocated last
+    .zero 8
     .text

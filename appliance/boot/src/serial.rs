@@ -1,0 +1,64 @@
+//! The console's last resort, and the ways to leave.
+//!
+//! It works from the first instruction of Rust on, without memory, interrupts or time; it may lose bytes, and it never
+//! waits for ever.
+
+use crate::cpu;
+use core::arch::asm;
+
+const COM1: u16 = 0x3f8;
+const LINE_STATUS: u16 = COM1 + 5;
+const ROOM: u8 = 0x20;
+/// Where Xen and QEMU listen for a byte to print.
+const DEBUG: u16 = 0xe9;
+/// QEMU's isa-debug-exit, where the launcher asks for it.
+const EXIT: u16 = 0xf4;
+const KEYBOARD: u16 = 0x64;
+const RESET: u8 = 0xfe;
+/// What `leave` says when the appliance cannot start.
+const REFUSED: i32 = 66;
+/// How often a full line is asked for room before a byte is lost.
+const PATIENCE: u32 = 100_000;
+
+/// Writes bytes to the serial line, and to the debug port where the hypervisor is Xen.
+pub(crate) fn say(bytes: &[u8]) {
+    let xen = crate::hypervisor() == crate::Hypervisor::Xen;
+    for byte in bytes {
+        if xen {
+            // SAFETY: the port prints a byte and has no other effect.
+            unsafe { cpu::out8(DEBUG, *byte) };
+        } else if has_room() {
+            // SAFETY: the transmit register of the serial line; DMA is not involved.
+            unsafe { cpu::out8(COM1, *byte) };
+        }
+    }
+}
+
+fn has_room() -> bool {
+    // SAFETY: reading the line status only clears error bits.
+    (0..PATIENCE).any(|_| unsafe { cpu::in8(LINE_STATUS) } & ROOM != 0)
+}
+
+/// One sentence, and the end.
+pub(crate) fn refuse(why: &str) -> ! {
+    say(b"gatehouse cannot start: ");
+    say(why.as_bytes());
+    say(b"\n");
+    leave(REFUSED)
+}
+
+/// Ends the machine: by the launcher's exit port, else by a reset, else by a triple fault, else by silence.
+pub(crate) fn leave(code: i32) -> ! {
+    // SAFETY: where the port exists the machine ends here; where it does not, nothing listens.
+    unsafe { cpu::out32(EXIT, code.cast_unsigned()) };
+    // SAFETY: the keyboard controller pulls the reset line.
+    unsafe { cpu::out8(KEYBOARD, RESET) };
+    fall()
+}
+
+/// A fault with no gate to catch it resets every machine.
+fn fall() -> ! {
+    let none = [0_u16; 5];
+    // SAFETY: nothing may run after this, and nothing does: without gates `ud2` ends the machine.
+    unsafe { asm!("cli", "lidt [{}]", "ud2", "2: hlt", "jmp 2b", in(reg) &raw const none, options(noreturn)) }
+}
