@@ -1,4 +1,49 @@
 //! The stack: the gate that decides what a packet may do, and flows and streams over smoltcp's TCP.
 //!
 //! Sans-IO: frames and `now` go in, frames and deadlines come out. The only crate that names smoltcp.
+//!
+//! [`Net`] belongs to the loop, which calls [`Net::turn`]; a [`Handle`] belongs to whoever listens and connects;
+//! a [`Stream`] is one connection, and any executor of this thread can wait for it.
 #![forbid(unsafe_code)]
+
+mod config;
+mod plain;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use config::{BadConfig, Cidr, Config, Figures, Keys};
+pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
+
+use core::cell::RefCell;
+use plain::Plain;
+use std::rc::Rc;
+use world::{Instant, Nic, NicFacts};
+
+/// The stack of one network interface.
+pub struct Net {
+    plain: Rc<RefCell<Plain>>,
+}
+
+impl Net {
+    /// A stack for an interface of which `facts` are true. Nothing is listening yet.
+    ///
+    /// # Errors
+    /// When an address cannot be one of ours.
+    pub fn new(config: Config, facts: NicFacts, keys: Keys, now: Instant) -> Result<Self, BadConfig> {
+        config.check(&facts)?;
+        Ok(Self { plain: Rc::new(RefCell::new(Plain::new(&config, facts, keys, now)?)) })
+    }
+
+    /// What the layers above hold on to.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(self.plain.clone())
+    }
+
+    /// Frames in, frames out: a bounded amount of work. Says when to turn again if no frame comes and no stream is
+    /// touched before; a moment that has passed means at once.
+    pub fn turn(&mut self, now: Instant, nic: &mut impl Nic) -> Option<Instant> {
+        self.plain.borrow_mut().turn(now, nic)
+    }
+}

@@ -1,0 +1,139 @@
+//! What the stack is told when it is made. Read once, never changed behind anyone's back.
+
+use core::fmt;
+use std::net::IpAddr;
+use world::NicFacts;
+use zeroize::Zeroize;
+
+/// An address of ours and the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// The address.
+    pub address: IpAddr,
+    /// How many of its leading bits name the network.
+    pub prefix: u8,
+}
+
+/// How the stack is to behave.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our addresses.
+    pub addresses: Vec<Cidr>,
+    /// Where packets for other networks go: at most one for each family.
+    pub gateways: Vec<IpAddr>,
+    /// Connections outward may come from any address, and packets to any address are ours: only for a stack at the
+    /// host's end of a cable, which stands for the rest of the world.
+    pub any_ip: bool,
+    /// Bytes that connections may use, all together.
+    pub budget: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { addresses: Vec::new(), gateways: Vec::new(), any_ip: false, budget: 16 << 20 }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self, facts: &NicFacts) -> Result<(), BadConfig> {
+        if facts.mac[0] & 1 != 0 || facts.mac == [0; 6] {
+            return Err(BadConfig::Mac(facts.mac));
+        }
+        if facts.mtu < 576 {
+            return Err(BadConfig::Mtu(facts.mtu));
+        }
+        for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
+            if let Some(second) = self.gateways.iter().filter(|gateway| family(gateway)).nth(1) {
+                return Err(BadConfig::Gateway(*second));
+            }
+        }
+        self.addresses.iter().try_for_each(Cidr::check)
+    }
+}
+
+impl Cidr {
+    fn check(&self) -> Result<(), BadConfig> {
+        let bits = if self.address.is_ipv4() { 32 } else { 128 };
+        let broadcast = matches!(self.address, IpAddr::V4(v4) if v4.is_broadcast());
+        let wrong = self.address.is_multicast() || self.address.is_unspecified() || broadcast;
+        if wrong || self.prefix > bits { Err(BadConfig::Address(*self)) } else { Ok(()) }
+    }
+}
+
+/// Why the stack cannot start: change what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadConfig {
+    /// Not an address that a host can have, or a prefix longer than the address.
+    Address(Cidr),
+    /// A second gateway of the same family.
+    Gateway(IpAddr),
+    /// More addresses than the stack keeps (8).
+    TooMany,
+    /// The interface has a multicast or empty hardware address.
+    Mac([u8; 6]),
+    /// The interface carries less than the smallest packet that every host must take (576 bytes).
+    Mtu(usize),
+}
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(Cidr { address, prefix }) => {
+                write!(to, "{address}/{prefix} cannot be a host's address: give one of your network")
+            }
+            Self::Gateway(second) => write!(to, "{second} is a second gateway of its family: give one"),
+            Self::TooMany => to.write_str("more than 8 addresses: give fewer"),
+            Self::Mac(mac) => {
+                write!(to, "{mac:02x?} cannot be a hardware address: give the interface another")
+            }
+            Self::Mtu(mtu) => write!(to, "an MTU of {mtu} is too small: give the interface 576 or more"),
+        }
+    }
+}
+
+impl core::error::Error for BadConfig {}
+
+/// What an attacker must not know: the keys of sequence numbers, cookies and tables. The caller draws them.
+pub struct Keys([u8; 64]);
+
+impl Keys {
+    /// Keys of 64 bytes that nobody else has seen.
+    #[must_use]
+    pub fn new(drawn: [u8; 64]) -> Self {
+        Self(drawn)
+    }
+
+    pub(crate) fn word(&self, number: usize) -> u64 {
+        let (words, _) = self.0.as_chunks::<8>();
+        words.get(number).map_or(0, |word| u64::from_le_bytes(*word))
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Keys")
+    }
+}
+
+/// What the stack has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Frames that came in.
+    pub frames_in: u64,
+    /// Frames that went out.
+    pub frames_out: u64,
+    /// Frames lost because the interface's queue was full.
+    pub frames_lost: u64,
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Connections that were made outward.
+    pub connected: u64,
+    /// Connections alive now.
+    pub open: u64,
+}
