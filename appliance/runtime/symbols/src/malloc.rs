@@ -1,76 +1,102 @@
 //! `malloc` and its family, for the few things that std itself keeps outside of Rust's allocator (a thread's name, the
-//! list of thread-local destructors). The same heap, with the size in front of the block, where `free` finds it.
+//! list of thread-local destructors). The same heap; what `free` must know lies in front of the block.
 
 use crate::start::HEAP;
 use core::alloc::{GlobalAlloc, Layout};
+use core::ffi::c_int;
 use core::ptr;
+use runtime::heap::OneThread;
 
-/// Room for the size, and malloc's alignment.
-const FRONT: usize = 16;
-
-/// The layout of a block that holds `size` bytes and its size.
-fn with_front(size: usize) -> Option<Layout> {
-    Layout::from_size_align(size.checked_add(FRONT)?, FRONT).ok()
+/// What lies in front of a block: malloc's alignment, or more where more was asked for.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Front {
+    /// What the caller may use.
+    size: usize,
+    /// How far behind the true start that is; the alignment too.
+    behind: usize,
 }
 
-/// Writes the size in front and answers with what the caller may use.
-///
-/// # Safety
-/// `block` must be null or have the layout `with_front(size)`.
-unsafe fn sized(block: *mut u8, size: usize) -> *mut u8 {
-    if block.is_null() {
-        return block;
+const LEAST: usize = size_of::<Front>();
+
+impl Front {
+    fn new(size: usize, align: usize) -> Self {
+        Self { size, behind: align.max(LEAST) }
     }
-    // SAFETY: the block begins with FRONT bytes for it and is aligned to FRONT.
-    unsafe { block.cast::<usize>().write(size) };
-    block.wrapping_add(FRONT)
-}
 
-/// The block behind what a caller uses, and its layout.
-///
-/// # Safety
-/// `used` must come from `sized`.
-unsafe fn whole(used: *mut u8) -> (*mut u8, Layout) {
-    let block = used.wrapping_sub(FRONT);
-    // SAFETY: `sized` wrote it.
-    let size = unsafe { block.cast::<usize>().read() };
-    // SAFETY: this layout was made before, by `with_front`.
-    (block, unsafe { Layout::from_size_align_unchecked(size + FRONT, FRONT) })
+    /// The layout of the block with its front.
+    fn layout(self) -> Option<Layout> {
+        Layout::from_size_align(self.size.checked_add(self.behind)?, self.behind).ok()
+    }
+
+    /// A new block of the heap, or null.
+    fn alloc(self, zeroed: bool) -> *mut u8 {
+        let Some(layout) = self.layout() else { return ptr::null_mut() };
+        let alloc = if zeroed { OneThread::alloc_zeroed } else { OneThread::alloc };
+        // SAFETY: the layout is not empty.
+        let block = unsafe { alloc(&HEAP, layout) };
+        // SAFETY: it has that layout.
+        unsafe { self.mark(block) }
+    }
+
+    /// Writes itself in front and answers with what the caller may use.
+    ///
+    /// # Safety
+    /// `block` must be null or have this front's layout.
+    unsafe fn mark(self, block: *mut u8) -> *mut u8 {
+        if block.is_null() {
+            return block;
+        }
+        let used = block.wrapping_add(self.behind);
+        // SAFETY: at least LEAST bytes of the block lie before `used`, which is aligned to LEAST.
+        unsafe { used.wrapping_sub(LEAST).cast::<Self>().write(self) };
+        used
+    }
+
+    /// # Safety
+    /// `used` must come from `mark`.
+    unsafe fn of(used: *mut u8) -> Self {
+        // SAFETY: `mark` wrote it there.
+        unsafe { used.wrapping_sub(LEAST).cast::<Self>().read() }
+    }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut u8 {
-    let Some(layout) = with_front(size) else { return ptr::null_mut() };
-    // SAFETY: the layout is not empty.
-    let block = unsafe { HEAP.alloc(layout) };
-    // SAFETY: it has that layout.
-    unsafe { sized(block, size) }
+    Front::new(size, LEAST).alloc(false)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn calloc(count: usize, each: usize) -> *mut u8 {
-    let Some(size) = count.checked_mul(each) else { return ptr::null_mut() };
-    let Some(layout) = with_front(size) else { return ptr::null_mut() };
-    // SAFETY: the layout is not empty.
-    let block = unsafe { HEAP.alloc_zeroed(layout) };
-    // SAFETY: it has that layout.
-    unsafe { sized(block, size) }
+    count.checked_mul(each).map_or(ptr::null_mut(), |size| Front::new(size, LEAST).alloc(true))
+}
+
+/// # Safety
+/// `align` must be a power of two, and `to` must point to a pointer.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn posix_memalign(to: *mut *mut u8, align: usize, size: usize) -> c_int {
+    const ENOMEM: c_int = 12;
+    let used = Front::new(size, align).alloc(false);
+    // SAFETY: the caller's promise.
+    unsafe { to.write(used) };
+    if used.is_null() { ENOMEM } else { 0 }
 }
 
 /// # Safety
 /// `used` must be null or come from this family.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(used: *mut u8, size: usize) -> *mut u8 {
-    if used.is_null() {
-        return malloc(size);
+    let moved = malloc(size);
+    if used.is_null() || moved.is_null() {
+        return moved;
     }
-    let Some(wanted) = with_front(size) else { return ptr::null_mut() };
     // SAFETY: the caller's promise.
-    let (block, layout) = unsafe { whole(used) };
-    // SAFETY: the block has that layout, and the wanted one is not empty.
-    let moved = unsafe { HEAP.realloc(block, layout, wanted.size()) };
-    // SAFETY: it is null or has the wanted layout.
-    unsafe { sized(moved, size) }
+    let kept = unsafe { Front::of(used) }.size.min(size);
+    // SAFETY: two blocks that both hold as much.
+    unsafe { ptr::copy_nonoverlapping(used, moved, kept) };
+    // SAFETY: the caller's promise.
+    unsafe { free(used) };
+    moved
 }
 
 /// # Safety
@@ -81,7 +107,10 @@ unsafe extern "C" fn free(used: *mut u8) {
         return;
     }
     // SAFETY: the caller's promise.
-    let (block, layout) = unsafe { whole(used) };
-    // SAFETY: the block has that layout.
-    unsafe { HEAP.dealloc(block, layout) }
+    let front = unsafe { Front::of(used) };
+    let Some(layout) = front.layout() else {
+        runtime::fault("the heap is damaged: a block without its size")
+    };
+    // SAFETY: the block begins so far before, and has that layout.
+    unsafe { HEAP.dealloc(used.wrapping_sub(front.behind), layout) }
 }
