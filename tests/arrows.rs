@@ -22,7 +22,8 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("gatehouse-http", &["world", "bundle", "tasks"]),
     ("pinata", &["tls", "tasks"]),
     ("xentropyd", &["entropy"]),
-    ("gatehouse", &["bundle"]),
+    // Both ends of a cable are the same link and the same stack.
+    ("gatehouse", &["world", "bundle", "tasks", "net", "linux"]),
     (
         "appliance",
         &[

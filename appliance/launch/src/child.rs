@@ -8,12 +8,9 @@ use crate::Outcome;
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::time::{Duration, Instant};
 use std::{io, thread};
-
-/// How long a child may take to finish after it was asked to.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the hidden verb is told.
 #[derive(clap::Args)]
@@ -51,23 +48,27 @@ impl Ward {
         command.spawn().map(Self)
     }
 
-    /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.0.try_wait()
+    /// What it prints, if that was piped; once.
+    pub(crate) fn console(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
     }
 
-    /// Asks it to finish and waits a little; what does not finish is killed.
-    pub(crate) fn finish(&mut self) -> io::Result<ExitStatus> {
+    /// Asks it to finish.
+    pub(crate) fn ask_to_finish(&self) {
         if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended by itself; its process id is ours until we have waited for it.
+            // It may have ended by itself; its number is not given to another before we have waited for it.
             let _ = kill_process(pid, Signal::TERM);
         }
+    }
+
+    /// How it ended; what does not end in a while is killed.
+    pub(crate) fn end(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         let asked = Instant::now();
-        while asked.elapsed() < PATIENCE {
-            if let Some(status) = self.ended()? {
+        while asked.elapsed() < patience {
+            if let Some(status) = self.0.try_wait()? {
                 return Ok(status);
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(5));
         }
         self.0.kill()?;
         self.0.wait()
@@ -76,6 +77,7 @@ impl Ward {
 
 impl Drop for Ward {
     fn drop(&mut self) {
+        // One that has ended and was waited for cannot be killed: that is no trouble.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

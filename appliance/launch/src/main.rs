@@ -5,14 +5,23 @@
 #![forbid(unsafe_code)]
 
 mod appliance;
+mod bridge;
+mod cable;
 mod child;
+mod console;
+mod life;
+mod process;
+mod publish;
 mod run;
 mod signals;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// A TLS security appliance: one small program that boots by itself or runs as a locked-in process.
+///
+/// Without a verb it shows the demo, as `gatehouse run` does.
 #[derive(Parser)]
 #[command(name = "gatehouse", version, about)]
 struct Gatehouse {
@@ -34,7 +43,7 @@ type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let outcome = match Gatehouse::parse().verb {
-        None => run::demo(),
+        None => run::run(&run::Order::default()),
         Some(Verb::Run(order)) => run::run(&order),
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
     };

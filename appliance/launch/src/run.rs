@@ -1,59 +1,100 @@
 //! `gatehouse run`: starts an appliance, prints its console, and ends everything it started.
 
-use crate::child::{Ward, described, leashed};
-use crate::signals::Stop;
-use crate::{Outcome, appliance};
-use std::net::IpAddr;
+use crate::cable::NoCable;
+use crate::life::{Bench, stay};
+use crate::publish::{DEMO, Publish};
+use crate::{Outcome, appliance, process};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
-/// What to run, and on what.
-#[derive(clap::Args)]
+/// What to run, and on what. Without a word: the demo, on this host's loopback.
+#[derive(clap::Args, Default)]
 pub(crate) struct Order {
+    /// Where the appliance lives.
+    #[arg(long, value_enum, default_value_t)]
+    world: World,
+    /// Let clients of this host's port reach a port of the appliance; may be repeated
+    /// [default: 127.0.0.1:8443:443 and 127.0.0.1:8080:80].
+    #[arg(long, value_name = "HOST:PORT:GUESTPORT", conflicts_with = "tap")]
+    publish: Vec<Publish>,
+    /// Let the appliance connect to this address; without it, it reaches nobody. May be repeated.
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "tap")]
+    pub(crate) allow_out: Vec<SocketAddr>,
     /// Use this TAP device; it must exist and belong to you, or you must be root.
     #[arg(long, value_name = "NAME", requires = "address")]
-    tap: String,
-    /// The appliance's address.
-    #[arg(long, value_name = "ADDRESS/BITS")]
-    address: String,
-    /// The way out of the appliance's network.
-    #[arg(long, value_name = "ADDRESS")]
-    gateway: Option<IpAddr>,
+    tap: Option<String>,
+    /// The appliance's address on the TAP device; may be repeated.
+    #[arg(long, value_name = "IP/BITS", requires = "tap")]
+    address: Vec<String>,
+    /// The way out of the TAP device's network; once for each family.
+    #[arg(long, value_name = "IP", requires = "tap")]
+    gateway: Vec<IpAddr>,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,
 }
 
-/// Without a verb: what there is to see.
-pub(crate) fn demo() -> Outcome {
-    Err("say what to run: `gatehouse run --help` has the words".into())
+/// The worlds that this program can start.
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum World {
+    /// A locked-in process of this host.
+    #[default]
+    Linux,
+}
+
+/// Why the appliance does not start, and what would help.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error(transparent)]
+    NoAppliance(#[from] appliance::NoAppliance),
+    #[error(transparent)]
+    NoCable(#[from] NoCable),
+    #[error("the host refuses: {0}")]
+    Host(#[from] io::Error),
 }
 
 /// Starts the appliance and stays with it.
 pub(crate) fn run(order: &Order) -> Outcome {
     let elf = appliance::elf(order.appliance.as_deref())?;
-    let stop = Stop::listen()?;
-    let mut command = leashed(elf)?;
-    command.args(["--tap", &order.tap, "--address", &order.address]);
-    if let Some(gateway) = order.gateway {
-        command.arg("--gateway").arg(gateway.to_string());
-    }
-    watch(Ward::start(&mut command)?, &stop)
+    let bench = Bench::new()?;
+    let started = match (order.world, &order.tap) {
+        (World::Linux, None) => process::on_a_cable(&elf, order, &bench)?,
+        (World::Linux, Some(tap)) => process::on_a_tap(&elf, tap, order)?,
+    };
+    stay(started, &bench)
 }
 
-/// Until it ends or we are asked to end.
-fn watch(mut ward: Ward, stop: &Stop) -> Outcome {
-    loop {
-        if let Some(status) = ward.ended()? {
-            eprintln!("gatehouse: the appliance {}", described(status));
-            return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
-        if stop.asked() {
-            ward.finish()?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        thread::sleep(Duration::from_millis(50));
+impl Order {
+    /// What is published: the demo's ports if nothing else is said.
+    pub(crate) fn published(&self) -> Vec<Publish> {
+        if self.publish.is_empty() { DEMO.to_vec() } else { self.publish.clone() }
     }
+
+    /// The words that the appliance is told of its network on a TAP device.
+    pub(crate) fn own_words(&self) -> Vec<String> {
+        let addresses = self.address.iter().flat_map(|address| ["--address".to_owned(), address.clone()]);
+        let gateways = self.gateway.iter().flat_map(|gateway| ["--gateway".to_owned(), gateway.to_string()]);
+        addresses.chain(gateways).collect()
+    }
+
+    /// The word that tells the appliance at which port the world reaches its HTTPS, for redirects.
+    pub(crate) fn published_https(&self) -> Vec<String> {
+        let https = self.published().into_iter().find(|publish| publish.port == 443);
+        https.map(|https| vec!["--published".to_owned(), https.at.port().to_string()]).unwrap_or_default()
+    }
+
+    /// What to type into a browser.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        match self.tap {
+            None => self.published().iter().map(Publish::to_string).collect(),
+            Some(_) => self.address.iter().filter_map(|address| url(address)).collect(),
+        }
+    }
+}
+
+fn url(address: &str) -> Option<String> {
+    let (address, _) = address.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    Some(format!("https://{}/", SocketAddr::new(address, 443)).replace(":443/", "/"))
 }

@@ -1,25 +1,16 @@
-//! Ctrl-C and its like, as a question that can be asked.
+//! Ctrl-C and its like, as bytes on a socket: a signal that comes while we fall asleep still wakes us.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::net::UnixStream;
 
-/// Whether the operator has asked us to end.
-#[derive(Clone)]
-pub(crate) struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// From now on SIGINT, SIGTERM and SIGHUP no longer kill: they are asked for with [`Stop::asked`].
-    pub(crate) fn listen() -> io::Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, asked.clone())?;
-        }
-        Ok(Self(asked))
+/// From now on SIGINT, SIGTERM and SIGHUP no longer kill: each is one byte to read.
+pub(crate) fn listen() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        pipe::register(signal, theirs.try_clone()?)?;
     }
-
-    pub(crate) fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+    Ok(ours)
 }

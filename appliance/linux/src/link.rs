@@ -13,6 +13,8 @@ use world::{Full, Help, LARGEST_FRAME, Nic, NicFacts, Offload, Received};
 /// An appliance on a cable is alone with its peer, so any address of our own will do.
 const CABLE_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 const USUAL_MTU: usize = 1500;
+/// A TAP device and the far end of a cable take all that a virtio header can ask for.
+const OFFLOAD: Offload = Offload { checksum: true, tcp4: true, tcp6: true };
 /// Bad frames that one call passes over before it lets the loop turn.
 const PATIENCE: usize = 64;
 
@@ -44,8 +46,18 @@ impl Link {
             Line::Nic(number) => adopted_tap(*number)?,
             Line::Cable(number) => (cable(*number)?, CABLE_MAC, USUAL_MTU),
         };
-        let offload = Offload { checksum: true, tcp4: true, tcp6: true };
-        let facts = NicFacts { mac: mac.unwrap_or(own_mac), mtu: mtu.map_or(own_mtu, usize::from), offload };
+        let facts =
+            NicFacts { mac: mac.unwrap_or(own_mac), mtu: mtu.map_or(own_mtu, usize::from), offload: OFFLOAD };
+        Ok(Self { wire, facts, full: false, unplugged: false, dropped: Dropped::default() })
+    }
+
+    /// The link at our end of a cable: for a process that plays the network to an appliance.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be made non-blocking.
+    pub fn on_cable(wire: OwnedFd, mac: [u8; 6]) -> std::io::Result<Self> {
+        never_blocking(&wire)?;
+        let facts = NicFacts { mac, mtu: USUAL_MTU, offload: OFFLOAD };
         Ok(Self { wire, facts, full: false, unplugged: false, dropped: Dropped::default() })
     }
 
@@ -56,12 +68,14 @@ impl Link {
     }
 
     /// What to wait on, unless the cable was pulled out, and whether there is something to send.
-    pub(crate) fn awaited(&self) -> Option<(BorrowedFd<'_>, bool)> {
+    #[must_use]
+    pub fn awaited(&self) -> Option<(BorrowedFd<'_>, bool)> {
         (!self.unplugged).then(|| (self.wire.as_fd(), self.full))
     }
 
     /// True once the other end of the cable is gone: nothing will ever come again.
-    pub(crate) const fn unplugged(&self) -> bool {
+    #[must_use]
+    pub const fn unplugged(&self) -> bool {
         self.unplugged
     }
 

@@ -277,8 +277,8 @@ impl Words {
     /// Nobody named an interface: perhaps because of a slip of the pen.
     fn without_a_line(&self) -> BadStart {
         let slip = self.rest.iter().find_map(|written| {
-            let meant = WORDS.iter().find(|word| one_slip(word.name, written))?;
-            Some(BadStart::Unknown(written.clone(), meant.name))
+            let meant = world::words::meant(written, WORDS.iter().map(|word| word.name))?;
+            Some(BadStart::Unknown(written.clone(), meant))
         });
         slip.unwrap_or(BadStart::NoLink)
     }
@@ -319,20 +319,6 @@ fn mac(word: &'static str, value: &str) -> Result<[u8; 6], BadStart> {
 
 fn octet(digits: &str) -> Option<u8> {
     (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok()).flatten()
-}
-
-/// One letter wrong, missing, too many, or swapped with its neighbour.
-fn one_slip(meant: &str, written: &str) -> bool {
-    let (meant, written) = (meant.as_bytes(), written.as_bytes());
-    let same = meant.iter().zip(written).take_while(|(a, b)| a == b).count();
-    let (meant, written) = (meant.get(same..).unwrap_or_default(), written.get(same..).unwrap_or_default());
-    match (meant, written) {
-        ([_, a @ ..], [_, b @ ..]) if a == b => true,
-        ([_, a @ ..], b) if a == b => true,
-        (a, [_, b @ ..]) if a == b => true,
-        ([a, b, x @ ..], [c, d, y @ ..]) => (a, b, x) == (d, c, y),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,130 @@
+//! The life of an appliance that we started: its console, its network on a cable, and its end.
+
+use crate::Outcome;
+use crate::cable::Gateway;
+use crate::child::{Ward, described};
+use crate::watch::Watch;
+use crate::{console, signals};
+use std::cell::Cell;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::process::{ExitCode, ExitStatus};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tasks::Tasks;
+
+/// How long an appliance may take to finish what it was doing when it is asked to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a process may take to be gone once its console has ended.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+/// Steps of our tasks between two looks at the cable.
+const STEPS: usize = 256;
+
+/// The one thread's clock, tasks and sockets.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) tasks: Tasks,
+    pub(crate) watch: Watch,
+    born: Instant,
+}
+
+impl Bench {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { tasks: Tasks::new(), watch: Watch::new()?, born: Instant::now() })
+    }
+
+    /// The time since we began.
+    pub(crate) fn now(&self) -> world::Instant {
+        world::Instant::START + self.born.elapsed()
+    }
+}
+
+/// An appliance that was started.
+pub(crate) struct Started {
+    pub(crate) ward: Ward,
+    pub(crate) gateway: Option<Gateway>,
+    /// What to show when it serves.
+    pub(crate) addresses: Vec<String>,
+    /// Which ends of the process are good ones.
+    pub(crate) is_well: fn(&ExitStatus) -> bool,
+}
+
+/// What has happened so far.
+#[derive(Clone, Default)]
+struct Fate {
+    ended: Rc<Cell<bool>>,
+    stops: Rc<Cell<u8>>,
+}
+
+/// Stays with the appliance until it ends, or until we are asked to end and it has finished.
+pub(crate) fn stay(mut started: Started, bench: &Bench) -> Outcome {
+    let fate = Fate::default();
+    let stops = bench.watch.socket(signals::listen()?)?;
+    let console = started.ward.console().ok_or("the appliance has no console")?;
+    let news = bench.watch.socket(console::follow(console)?)?;
+    let addresses = core::mem::take(&mut started.addresses);
+    bench.tasks.spawn(fate.clone().hear_of_stops(stops));
+    bench.tasks.spawn(fate.clone().hear_from_the_console(news, addresses));
+    let asked = live(&mut started, bench, &fate);
+    let status = started.ward.end(LAST_BREATH)?;
+    if asked || (started.is_well)(&status) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(format!("the appliance {}", described(status)).into())
+}
+
+/// Turns the loop until the console ends. True if the end was asked for.
+fn live(started: &mut Started, bench: &Bench, fate: &Fate) -> bool {
+    let mut asked: Option<world::Instant> = None;
+    while !fate.ended.get() {
+        let wake = turn(started.gateway.as_mut(), bench);
+        let now = bench.now();
+        match asked {
+            None if fate.stops.get() > 0 => {
+                started.ward.ask_to_finish();
+                asked = Some(now);
+            }
+            Some(since) if fate.stops.get() > 1 || now - since >= PATIENCE => return true,
+            _ => bench
+                .watch
+                .sleep(sooner(wake.map(|wake| wake - now), asked.map(|since| since + PATIENCE - now))),
+        }
+    }
+    asked.is_some()
+}
+
+/// Frames in, tasks, frames out. When to come again, if nothing happens before.
+fn turn(gateway: Option<&mut Gateway>, bench: &Bench) -> Option<world::Instant> {
+    let Some(gateway) = gateway else {
+        let busy = bench.tasks.turn(bench.now(), STEPS);
+        return if busy { Some(bench.now()) } else { bench.tasks.timers().deadline() };
+    };
+    gateway.turn(bench.now());
+    let busy = bench.tasks.turn(bench.now(), STEPS);
+    let next = gateway.turn(bench.now());
+    if busy { Some(bench.now()) } else { sooner(next, bench.tasks.timers().deadline()) }
+}
+
+fn sooner<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
+}
+
+impl Fate {
+    async fn hear_of_stops(self, stops: crate::watch::Watched<UnixStream>) {
+        let mut one = [0];
+        while stops.read(&mut one).await.is_ok_and(|len| len > 0) {
+            self.stops.set(self.stops.get().saturating_add(1));
+        }
+    }
+
+    async fn hear_from_the_console(self, news: crate::watch::Watched<UnixStream>, addresses: Vec<String>) {
+        let mut one = [0];
+        let mut addresses = Some(addresses);
+        while news.read(&mut one).await.is_ok_and(|len| len > 0) {
+            for address in addresses.take().into_iter().flatten() {
+                println!("  {address}");
+            }
+        }
+        self.ended.set(true);
+    }
+}
