@@ -13,7 +13,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("tasks", &["world"]),
     ("runtime", &[]),
     ("symbols", &["runtime"]),
-    ("boot", &["runtime"]),
+    ("boot", &["runtime", "dma"]),
     ("virtio", &["world", "dma", "boot"]),
     ("xen", &["world", "dma", "boot"]),
     ("linux", &["world"]),

@@ -1,28 +1,28 @@
-//! Host memory as copies and claims.
+//! Host memory as copies and claims, and everything that tells a device where to find it.
 //!
-//! A number that the host wrote is a [`Claim`], not a fact. MMIO and rings live here, and so does the unsafe code that
-//! every device driver would otherwise carry.
+//! A number that the host wrote is a [`Claim`], not a fact. Memory that the host can write is [`Pages`]: it is copied
+//! in and out, never borrowed. Device registers are [`Registers`]: they have no public way to be written, because
+//! some of them aim the device at memory; the transports [`Mmio`] and [`Pci`] write them, and the only addresses
+//! that they ever write are those of a [`Ring`]. A [`Ring`] in turn lends the device [`Pages`] and nothing else.
+//!
+//! So code without `unsafe` cannot make a device touch memory that was not set aside for it: pages and registers
+//! come from two unsafe constructors, which only the room beneath (the one that owns the page tables) calls, and
+//! that room never takes them back. A device that keeps writing after it was shut therefore hurts nobody.
 
-/// A number that the host wrote. It is worth nothing until it has been checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim(u32);
+mod claim;
+mod mmio;
+mod pages;
+mod pci;
+#[cfg(any(test, feature = "pretend"))]
+pub mod pretend;
+mod registers;
+mod ring;
+mod transport;
 
-/// The host broke the rules of its own device: the device is shut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostLied;
-
-impl Claim {
-    /// What the host said.
-    #[must_use]
-    pub const fn new(said: u32) -> Self {
-        Self(said)
-    }
-
-    /// The number, if it is at most `limit`.
-    ///
-    /// # Errors
-    /// When the host claims more.
-    pub const fn at_most(self, limit: usize) -> Result<usize, HostLied> {
-        if self.0 as usize <= limit { Ok(self.0 as usize) } else { Err(HostLied) }
-    }
-}
+pub use claim::{Claim, HostLied};
+pub use mmio::{Found, Mmio};
+pub use pages::Pages;
+pub use pci::{Messages, Pci};
+pub use registers::Registers;
+pub use ring::{Lent, Ring, Used, Way};
+pub use transport::{Transport, status};

@@ -1,0 +1,217 @@
+//! Memory that a device may write while we look at it.
+//!
+//! There is no reference to it anywhere: each access is one volatile load or store, so what was read is read once
+//! and is ours afterwards. Pages are never given back, so a device that outlives its driver writes into nothing.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+/// A run of memory, contiguous for us and for the device. A copy of it is a second view of the same memory: nobody
+/// expects to read back what was written, so a second view breaks no promise.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    at: NonNull<u8>,
+    device: u64,
+    len: usize,
+}
+
+const WORD: usize = size_of::<u64>();
+
+impl Pages {
+    /// Takes over a run of memory.
+    ///
+    /// # Safety
+    /// `len` bytes at `at` are mapped, writable and 8-byte aligned for as long as the program runs; the device finds
+    /// them at `device`; and nothing else in the program refers to them, now or later.
+    #[must_use]
+    pub unsafe fn new(at: NonNull<u8>, device: u64, len: usize) -> Self {
+        Self { at, device, len }
+    }
+
+    /// Zeroed memory for a device that lives in this very process, and therefore finds it where we do.
+    #[must_use]
+    pub fn in_process(len: usize) -> Self {
+        let words = Box::leak(vec![0_u64; len.div_ceil(WORD)].into_boxed_slice());
+        let at = NonNull::from(words).cast::<u8>();
+        // SAFETY: the words were leaked just now and this is their only name; u64s are aligned; `len` was rounded up.
+        unsafe { Self::new(at, at.as_ptr() as u64, len) }
+    }
+
+    /// The part of `len` bytes that begins at `at`, if it lies inside.
+    #[must_use]
+    pub fn cut(&self, at: usize, len: usize) -> Option<Self> {
+        if at.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: at + len <= self.len, so the sum stays inside the run that `new` was promised.
+        let start = unsafe { self.at.add(at) };
+        Some(Self { at: start, device: self.device.checked_add(at as u64)?, len })
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies bytes out, from `at` on, and says how many there were.
+    pub fn read(&self, at: usize, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.len.saturating_sub(at));
+        let Some(from) = self.cut(at, count) else { return 0 };
+        let into = into.get_mut(..count).unwrap_or_default();
+        let (ragged, whole) = into.split_at_mut(from.ragged());
+        from.read_bytes(0, ragged);
+        let mut done = ragged.len();
+        let mut words = whole.chunks_exact_mut(WORD);
+        for word in &mut words {
+            word.copy_from_slice(&from.load64(done).to_ne_bytes());
+            done += WORD;
+        }
+        from.read_bytes(done, words.into_remainder());
+        count
+    }
+
+    /// Copies bytes in, from `at` on, and says how many found room.
+    pub fn write(&self, at: usize, from: &[u8]) -> usize {
+        let count = from.len().min(self.len.saturating_sub(at));
+        let Some(to) = self.cut(at, count) else { return 0 };
+        let from = from.get(..count).unwrap_or_default();
+        let (ragged, whole) = from.split_at(to.ragged());
+        to.write_bytes(0, ragged);
+        let mut done = ragged.len();
+        let words = whole.chunks_exact(WORD);
+        let rest = words.remainder();
+        for word in words {
+            to.store64(done, word.try_into().map_or(0, u64::from_ne_bytes));
+            done += WORD;
+        }
+        to.write_bytes(done, rest);
+        count
+    }
+
+    /// Writes zeros over all of it. The stores are volatile: they happen, whoever looks afterwards.
+    pub fn wipe(&self) {
+        const ZEROS: [u8; 256] = [0; 256];
+        for at in (0..self.len).step_by(ZEROS.len()) {
+            self.write(at, &ZEROS);
+        }
+    }
+
+    /// Where the device finds it.
+    pub(crate) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Bytes before the first aligned word.
+    fn ragged(&self) -> usize {
+        self.at.align_offset(WORD).min(self.len)
+    }
+
+    fn read_bytes(&self, at: usize, into: &mut [u8]) {
+        for (index, byte) in into.iter_mut().enumerate() {
+            let Some(place) = self.place(at + index, 1) else { return };
+            // SAFETY: `place` lies inside the run, which stays mapped for ever.
+            *byte = unsafe { place.read_volatile() };
+        }
+    }
+
+    fn write_bytes(&self, at: usize, from: &[u8]) {
+        for (index, byte) in from.iter().enumerate() {
+            let Some(place) = self.place(at + index, 1) else { return };
+            // SAFETY: `place` lies inside the run, which nobody else in the program refers to.
+            unsafe { place.write_volatile(*byte) };
+        }
+    }
+
+    fn load64(&self, at: usize) -> u64 {
+        let Some(place) = self.place(at, WORD) else { return 0 };
+        // SAFETY: eight mapped bytes; the callers start at an aligned place and go on by whole words, and x86 would
+        // forgive them if they did not.
+        unsafe { place.cast::<u64>().read_volatile() }
+    }
+
+    fn store64(&self, at: usize, word: u64) {
+        let Some(place) = self.place(at, WORD) else { return };
+        // SAFETY: as in `load64`, and nobody else in the program refers to these bytes.
+        unsafe { place.cast::<u64>().write_volatile(word) };
+    }
+
+    /// A 16-bit word that both sides use at once; what we wrote before it is seen before it, and likewise theirs.
+    pub(crate) fn load16(&self, at: usize) -> u16 {
+        self.shared16(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// See [`Pages::load16`].
+    pub(crate) fn store16(&self, at: usize, value: u16) {
+        if let Some(word) = self.shared16(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    fn shared16(&self, at: usize) -> Option<&AtomicU16> {
+        let place = self.place(at, 2)?.cast::<u16>();
+        if !place.is_aligned() {
+            return None;
+        }
+        // SAFETY: two mapped, aligned bytes that live for ever; an atomic may be shared with any other writer.
+        Some(unsafe { AtomicU16::from_ptr(place.as_ptr()) })
+    }
+
+    fn place(&self, at: usize, len: usize) -> Option<NonNull<u8>> {
+        if at.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: at + len <= self.len, so this stays inside the run that `new` was promised.
+        Some(unsafe { self.at.add(at) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_goes_in_at_any_place_comes_out_and_touches_nothing_else(
+            at in 0_usize..100, bytes in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let pages = Pages::in_process(128);
+            let written = pages.write(at, &bytes);
+            prop_assert_eq!(written, bytes.len().min(128 - at));
+            let mut all = [0xaa; 130];
+            prop_assert_eq!(pages.read(0, &mut all), 128);
+            prop_assert_eq!(&all[at..at + written], &bytes[..written]);
+            prop_assert!(all[..at].iter().chain(&all[at + written..128]).all(|byte| *byte == 0));
+            let mut part = vec![0; written];
+            prop_assert_eq!(pages.read(at, &mut part), written);
+            prop_assert_eq!(&part[..], &bytes[..written]);
+        }
+    }
+
+    #[test]
+    fn no_cut_reaches_outside() {
+        let pages = Pages::in_process(64);
+        assert!(pages.cut(60, 4).is_some());
+        assert!(pages.cut(61, 4).is_none());
+        assert!(pages.cut(usize::MAX, 2).is_none());
+        assert!(pages.cut(8, 8).is_some_and(|part| part.cut(0, 9).is_none()));
+        assert_eq!(pages.read(65, &mut [0; 4]), 0);
+    }
+
+    #[test]
+    fn wiped_memory_is_zero_to_its_last_byte() {
+        let pages = Pages::in_process(777);
+        pages.write(0, &[7; 777]);
+        pages.wipe();
+        let mut all = [1; 777];
+        pages.read(0, &mut all);
+        assert!(all.iter().all(|byte| *byte == 0));
+    }
+}
