@@ -1,6 +1,7 @@
 //! Links the appliance without glibc: empty archives take the place of each of its libraries.
 //!
-//! The flags reach the binary only; the tests in this package run on glibc as usual.
+//! The flags reach the binary and the examples, which show what links and what does not (`tests/links.rs`); the tests
+//! in this package run on glibc as usual.
 
 use std::{env, fs, path::PathBuf};
 
@@ -15,11 +16,11 @@ fn main() -> std::io::Result<()> {
     }
     let found_first = format!("-L{}", folder.display());
     // Not at 0: a machine without Linux beneath loads the image at the addresses that its headers name.
-    let image = "-Wl,--image-base=0x200000";
-    // The PVH note names the first instruction by that address.
-    let entry = "-Wl,--defsym=pvh_entry_abs=pvh_start32-__ehdr_start+0x200000";
-    for flag in ["-nostartfiles", "-nostdlib", &found_first, image, entry] {
+    for flag in ["-nostartfiles", "-nostdlib", &found_first, "-Wl,--image-base=0x200000"] {
         println!("cargo:rustc-link-arg-bins={flag}");
+        println!("cargo:rustc-link-arg-examples={flag}");
     }
+    // The PVH note names the first instruction by that address.
+    println!("cargo:rustc-link-arg-bins=-Wl,--defsym=pvh_entry_abs=pvh_start32-__ehdr_start+0x200000");
     Ok(())
 }

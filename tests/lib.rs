@@ -2,11 +2,34 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::process::{Command, Output};
 
 /// The workspace's top folder.
 #[must_use]
 pub fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
+}
+
+/// The appliance as it ships; built by the first test that asks for it.
+#[must_use]
+pub fn appliance() -> PathBuf {
+    let output = cargo(&["build", "--release", "--package=appliance"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    built("release/appliance")
+}
+
+/// What cargo put under this name into the target folder.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from);
+    target.join("x86_64-unknown-linux-gnu").join(name)
+}
+
+/// Runs cargo in the workspace.
+#[must_use]
+pub fn cargo(arguments: &[&str]) -> Output {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Command::new(cargo).args(arguments).current_dir(top()).output().expect("cargo runs")
 }
 
 pub mod outer;

@@ -5,7 +5,6 @@ use crate::start::HEAP;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_int;
 use core::ptr;
-use runtime::heap::OneThread;
 
 /// What lies in front of a block: malloc's alignment, or more where more was asked for.
 #[derive(Clone, Copy)]
@@ -30,11 +29,10 @@ impl Front {
     }
 
     /// A new block of the heap, or null.
-    fn alloc(self, zeroed: bool) -> *mut u8 {
+    fn alloc(self) -> *mut u8 {
         let Some(layout) = self.layout() else { return ptr::null_mut() };
-        let alloc = if zeroed { OneThread::alloc_zeroed } else { OneThread::alloc };
         // SAFETY: the layout is not empty.
-        let block = unsafe { alloc(&HEAP, layout) };
+        let block = unsafe { HEAP.alloc(layout) };
         // SAFETY: it has that layout.
         unsafe { self.mark(block) }
     }
@@ -63,12 +61,7 @@ impl Front {
 
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut u8 {
-    Front::new(size, LEAST).alloc(false)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn calloc(count: usize, each: usize) -> *mut u8 {
-    count.checked_mul(each).map_or(ptr::null_mut(), |size| Front::new(size, LEAST).alloc(true))
+    Front::new(size, LEAST).alloc()
 }
 
 /// # Safety
@@ -76,7 +69,7 @@ extern "C" fn calloc(count: usize, each: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn posix_memalign(to: *mut *mut u8, align: usize, size: usize) -> c_int {
     const ENOMEM: c_int = 12;
-    let used = Front::new(size, align).alloc(false);
+    let used = Front::new(size, align).alloc();
     // SAFETY: the caller's promise.
     unsafe { to.write(used) };
     if used.is_null() { ENOMEM } else { 0 }

@@ -35,11 +35,6 @@ extern "C" fn exit(code: c_int) -> ! {
     runtime::leave(code)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn _exit(code: c_int) -> ! {
-    runtime::leave(code)
-}
-
 // ---- The console.
 
 /// # Safety

@@ -17,18 +17,14 @@ macro_rules! silent {
 
 silent! {
     _Unwind_Backtrace() -> i32 = END_OF_STACK;
-    _Unwind_RaiseException() -> i32 = END_OF_STACK;
-    _Unwind_DeleteException() -> () = ();
     _Unwind_GetIP() -> usize = 0;
     _Unwind_GetIPInfo() -> usize = 0;
-    _Unwind_GetCFA() -> usize = 0;
     _Unwind_SetIP() -> () = ();
     _Unwind_SetGR() -> () = ();
     _Unwind_GetRegionStart() -> usize = 0;
     _Unwind_GetTextRelBase() -> usize = 0;
     _Unwind_GetDataRelBase() -> usize = 0;
     _Unwind_GetLanguageSpecificData() -> *const c_void = core::ptr::null();
-    _Unwind_FindEnclosingFunction() -> *const c_void = core::ptr::null();
 }
 
 #[unsafe(no_mangle)]
