@@ -32,4 +32,5 @@ pub fn cargo(arguments: &[&str]) -> Output {
     Command::new(cargo).args(arguments).current_dir(top()).output().expect("cargo runs")
 }
 
+pub mod machine;
 pub mod outer;

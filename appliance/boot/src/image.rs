@@ -68,7 +68,11 @@ impl Image {
     /// The pages of each segment, where they lie now, and what may be done with them.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (Span, Rights)> + '_ {
         let relro = self.headers.iter().find(|header| header.kind == RELRO);
-        let sealed = relro.map_or(Span::default(), |h| Span::of(h.address, h.memory_size)).inward(PAGE);
+        // The linker starts a page for it and pads its end to one: whole pages, its first one too.
+        let sealed = relro.map_or(Span::default(), |h| {
+            let span = Span::of(h.address, h.memory_size);
+            Span::new(span.outward(PAGE).start, span.inward(PAGE).end)
+        });
         self.headers.iter().filter(|header| header.kind == LOAD).flat_map(move |header| {
             let whole = Span::of(header.address, header.memory_size).outward(PAGE);
             let rights = rights(header.flags);

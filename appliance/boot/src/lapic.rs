@@ -83,6 +83,12 @@ pub(crate) fn acknowledge() {
     write(END, 0);
 }
 
+/// Raises a vector of this CPU, as a device's message would.
+#[cfg(feature = "probes")]
+pub(crate) fn send_to_self(vector: u32) {
+    write(0x300, 1 << 18 | vector);
+}
+
 /// True when the timer takes a time, false when it takes a count.
 pub(crate) fn has_deadline() -> bool {
     DEADLINE.get()

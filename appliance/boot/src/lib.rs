@@ -29,6 +29,8 @@ mod lone;
 pub mod pci;
 mod plan;
 pub mod port;
+#[cfg(feature = "probes")]
+mod probes;
 mod ram;
 mod rise;
 mod serial;

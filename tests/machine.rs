@@ -1,0 +1,152 @@
+//! One machine in QEMU, started for one test and ended with it, by its own process id.
+
+use crate::{built, cargo};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a machine may take for what a test asks of it: emulation on a busy host is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The boards that the appliance boots on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Board {
+    /// The small one, without PCI.
+    Microvm,
+    /// The PC of today.
+    Q35,
+    /// The PC of 1996.
+    Pc,
+}
+
+/// All of them.
+pub const BOARDS: [Board; 3] = [Board::Microvm, Board::Q35, Board::Pc];
+
+/// A machine that is not started yet.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    board: Board,
+    memory: u32,
+    cpu: String,
+    line: String,
+    module: Option<PathBuf>,
+    extra: Vec<String>,
+}
+
+/// A machine that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Everything that it wrote to its serial line.
+    pub console: String,
+    /// What QEMU itself had to say.
+    pub complaints: String,
+    /// What it left with: the number that it gave to the exit port; `None` when it was reset or had to be ended.
+    pub left: Option<i32>,
+}
+
+impl Machine {
+    /// A board with 64 MiB and every CPU feature that QEMU can emulate.
+    #[must_use]
+    pub fn on(board: Board) -> Self {
+        let (cpu, line) = ("max".to_owned(), String::new());
+        Self { board, memory: 64, cpu, line, module: None, extra: Vec::new() }
+    }
+
+    /// With so many MiB of RAM.
+    #[must_use]
+    pub fn memory(self, memory: u32) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// With another CPU.
+    #[must_use]
+    pub fn cpu(self, cpu: &str) -> Self {
+        Self { cpu: cpu.to_owned(), ..self }
+    }
+
+    /// With a command line.
+    #[must_use]
+    pub fn line(self, line: &str) -> Self {
+        Self { line: line.to_owned(), ..self }
+    }
+
+    /// With a module.
+    #[must_use]
+    pub fn module(self, module: &Path) -> Self {
+        Self { module: Some(module.to_owned()), ..self }
+    }
+
+    /// With more words for QEMU.
+    #[must_use]
+    pub fn with(mut self, words: &[&str]) -> Self {
+        self.extra.extend(words.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// Runs an image until it leaves.
+    #[must_use]
+    pub fn run(&self, image: &Path) -> Ended {
+        self.run_until(image, "\0")
+    }
+
+    /// Runs an image until it leaves, or until its console shows `word`: then the machine is ended.
+    #[must_use]
+    pub fn run_until(&self, image: &Path, word: &str) -> Ended {
+        let folder = tempfile::tempdir().expect("a folder for the machine");
+        let serial = folder.path().join("serial");
+        let mut qemu = self.start(image, &serial);
+        let status = wait(&mut qemu, || text(&serial).contains(word));
+        let left = status.and_then(|status| (status & 1 == 1).then_some(status >> 1));
+        Ended { console: text(&serial), complaints: text(&folder.path().join("complaints")), left }
+    }
+
+    fn start(&self, image: &Path, serial: &Path) -> Child {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        let board = match self.board {
+            Board::Microvm => "microvm,isa-serial=on,ioapic2=off,pit=off,pic=off,rtc=on",
+            Board::Q35 => "q35",
+            Board::Pc => "pc",
+        };
+        qemu.args(["-accel", "tcg", "-M", board, "-cpu", &self.cpu, "-m", &self.memory.to_string()]);
+        qemu.args(["-nodefaults", "-display", "none", "-no-reboot", "-device"]);
+        qemu.args(["isa-debug-exit,iobase=0xf4,iosize=4", "-append", &self.line, "-kernel"]).arg(image);
+        qemu.arg("-serial").arg(format!("file:{}", serial.display()));
+        if let Some(module) = &self.module {
+            qemu.arg("-initrd").arg(module);
+        }
+        let complaints = std::fs::File::create(serial.with_file_name("complaints")).expect("a file");
+        qemu.args(&self.extra).stdin(Stdio::null()).stderr(complaints).spawn().expect("QEMU starts")
+    }
+}
+
+fn text(file: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned()
+}
+
+/// Waits for the end, brings it about when it is time, and gives QEMU's exit status if it ended by itself.
+fn wait(qemu: &mut Child, enough: impl Fn() -> bool) -> Option<i32> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end && !enough() {
+        if let Some(status) = qemu.try_wait().expect("QEMU can be asked") {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = qemu.kill();
+    let _ = qemu.wait();
+    None
+}
+
+/// The appliance with its probes: images that must die, and their twins. In a target folder of its own.
+#[must_use]
+pub fn probes() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let target = built("../probes");
+        let folder = format!("--target-dir={}", target.display());
+        let output = cargo(&["build", "--package=appliance", "--features=probes", &folder]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        target.join("x86_64-unknown-linux-gnu/debug/appliance")
+    })
+}
