@@ -14,6 +14,7 @@ mod linux;
 mod random;
 mod relocate;
 mod start;
+mod vdso;
 
 pub use ground::{Bare, is_linux, leave, monotonic, say, since_1970, stand_on, write};
 pub use line::{ABORT, FAULT, PANIC, fault, panic_in_one_line};

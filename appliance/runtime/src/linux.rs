@@ -3,8 +3,11 @@
 //! Only what std and the allocator need. What a Linux *world* needs (TAP, polling, the sandbox) is another crate's.
 
 use crate::fault;
+use crate::vdso::{self, ClockGettime};
 use core::arch::asm;
-use core::ptr::NonNull;
+use core::mem;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 pub(crate) const CLOCK_REALTIME: usize = 0;
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
@@ -63,15 +66,40 @@ pub(crate) fn exit(code: i32) -> ! {
     }
 }
 
+/// The kernel's own `clock_gettime`, once it was found in the process.
+static CLOCK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Takes the time from the kernel's shared object from now on.
+///
+/// # Safety
+/// `start` must be what the kernel says in AT_SYSINFO_EHDR.
+pub(crate) unsafe fn find_clock(start: usize) {
+    // SAFETY: the caller's promise.
+    if let Some(function) = unsafe { vdso::clock_gettime(start) } {
+        CLOCK.store(function as *mut (), Relaxed);
+    }
+}
+
+/// Nanoseconds on one of the kernel's clocks.
 pub(crate) fn clock(which: usize) -> u64 {
-    let mut time = [0_u64; 2];
-    // SAFETY: `time` is the 16 bytes of a timespec.
-    let done = unsafe { call(CLOCK_GETTIME, [which, time.as_mut_ptr().addr(), 0, 0, 0, 0]) };
-    if done.is_err() {
+    let mut time = [0; 2];
+    if !look(which, &mut time) {
         fault("the host's clock does not answer clock_gettime");
     }
     let [seconds, nanoseconds] = time;
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+}
+
+fn look(which: usize, time: &mut [u64; 2]) -> bool {
+    let function = CLOCK.load(Relaxed);
+    if function.is_null() {
+        // SAFETY: `time` is the 16 bytes of a timespec.
+        return unsafe { call(CLOCK_GETTIME, [which, time.as_mut_ptr().addr(), 0, 0, 0, 0]) }.is_ok();
+    }
+    // SAFETY: only `find_clock` writes CLOCK, and always a `ClockGettime`.
+    let function = unsafe { mem::transmute::<*mut (), ClockGettime>(function) };
+    // SAFETY: `time` is the 16 bytes of a timespec.
+    unsafe { function(which, time) == 0 }
 }
 
 /// Fresh pages, near `hint` if the kernel likes it.
@@ -80,7 +108,7 @@ pub(crate) fn map(size: usize, hint: usize) -> Option<NonNull<[u8]>> {
     let how = [hint, size, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0];
     // SAFETY: without MAP_FIXED it only adds pages that nobody has.
     let start = unsafe { call(MMAP, how) }.ok()?;
-    let start = NonNull::new(core::ptr::with_exposed_provenance_mut(start))?;
+    let start = NonNull::new(ptr::with_exposed_provenance_mut(start))?;
     Some(NonNull::slice_from_raw_parts(start, size))
 }
 
@@ -116,7 +144,7 @@ pub fn ignore_signal(signal: i32, ignore: bool) -> Result<(), i32> {
     unsafe { call(RT_SIGACTION, [signal as usize, action.as_ptr().addr(), 0, 8, 0, 0]) }.map(|_| ())
 }
 
-/// What [`open_descriptors`] asks `poll` about: `struct pollfd`.
+/// What [`standard_descriptors_are_open`] asks `poll` about: `struct pollfd`.
 #[repr(C)]
 struct Asked {
     fd: i32,

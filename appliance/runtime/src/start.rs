@@ -3,7 +3,7 @@
 //! Both worlds come here with the stack that Linux makes: argc, argv, envp, auxv. The image is relocated already
 //! (`relocate.s`); there is no thread block yet, so nothing here may touch a thread-local before [`begin`] set it.
 
-use crate::{fault, ground, heap};
+use crate::{fault, ground, heap, linux};
 use core::ptr::{self, with_exposed_provenance};
 use core::slice;
 
@@ -15,6 +15,7 @@ const AT_NULL: usize = 0;
 const AT_PHDR: usize = 3;
 const AT_PHNUM: usize = 5;
 const AT_RANDOM: usize = 25;
+const AT_SYSINFO_EHDR: usize = 33;
 
 const PAGE: usize = 4096;
 
@@ -62,14 +63,14 @@ impl Stack {
         Self { argc: argc as i32, argv: argv.cast(), envp: envp.cast(), auxv }
     }
 
-    /// The value that goes with `key`, or a fault.
-    fn auxiliary(&self, key: usize, name: &str) -> usize {
+    /// The value that goes with `key`.
+    fn auxiliary(&self, key: usize) -> Option<usize> {
         let mut entry = self.auxv;
         loop {
             // SAFETY: auxv ends with AT_NULL, where this loop ends too.
             match unsafe { entry.read() } {
-                [found, value] if found == key => return value,
-                [AT_NULL, _] => fault(name),
+                [found, value] if found == key => return Some(value),
+                [AT_NULL, _] => return None,
                 _ => entry = entry.wrapping_add(1),
             }
         }
@@ -96,8 +97,9 @@ struct Image {
 
 impl Image {
     fn new(stack: &Stack) -> Self {
-        let table = stack.auxiliary(AT_PHDR, "no AT_PHDR on the first stack");
-        let count = stack.auxiliary(AT_PHNUM, "no AT_PHNUM on the first stack");
+        let (Some(table), Some(count)) = (stack.auxiliary(AT_PHDR), stack.auxiliary(AT_PHNUM)) else {
+            fault("no AT_PHDR and AT_PHNUM on the first stack");
+        };
         // SAFETY: AT_PHDR and AT_PHNUM describe the program headers of this image, which stay mapped.
         let headers = unsafe { slice::from_raw_parts(with_exposed_provenance::<Header>(table), count) };
         let Some(first) = headers.iter().find(|header| header.kind == PT_LOAD) else {
@@ -136,12 +138,16 @@ pub unsafe extern "C" fn begin(stack: *const usize) {
     // SAFETY: `thread_block` made it, and nothing frees it.
     unsafe { ground::set_thread_pointer(block) };
     seal_constants(&image);
+    if let Some(start) = stack.auxiliary(AT_SYSINFO_EHDR) {
+        // SAFETY: only a kernel puts this on the stack, and says there where its object lies.
+        unsafe { linux::find_clock(start) };
+    }
     construct(&stack);
 }
 
 /// Sixteen bytes that only the layout depends on: taken from the stack, and wiped there.
 fn layout_bytes(stack: &Stack) -> [usize; 2] {
-    let place = stack.auxiliary(AT_RANDOM, "no AT_RANDOM on the first stack");
+    let Some(place) = stack.auxiliary(AT_RANDOM) else { fault("no AT_RANDOM on the first stack") };
     let place = ptr::with_exposed_provenance_mut::<[usize; 2]>(place);
     // SAFETY: AT_RANDOM points to sixteen bytes on the first stack.
     let bytes = unsafe { place.read_unaligned() };

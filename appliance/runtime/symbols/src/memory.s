@@ -194,6 +194,32 @@ gatehouse_bcmp:
     jb      72f
     lea     r8, [rdx - 16]                  # the last place where 16 bytes can be read
     xor     ecx, ecx
+    sub     rdx, 64                         # the last place where 64 bytes can be read
+    jb      70f
+    .balign 16
+69: movups  xmm0, [rdi + rcx]
+    movups  xmm1, [rsi + rcx]
+    movups  xmm2, [rdi + rcx + 16]
+    movups  xmm3, [rsi + rcx + 16]
+    movups  xmm4, [rdi + rcx + 32]
+    movups  xmm5, [rsi + rcx + 32]
+    movups  xmm6, [rdi + rcx + 48]
+    movups  xmm7, [rsi + rcx + 48]
+    pcmpeqb xmm0, xmm1
+    pcmpeqb xmm2, xmm3
+    pcmpeqb xmm4, xmm5
+    pcmpeqb xmm6, xmm7
+    pand    xmm0, xmm2
+    pand    xmm4, xmm6
+    pand    xmm0, xmm4
+    pmovmskb eax, xmm0
+    cmp     eax, 0xffff
+    jne     70f                             # which of them: below
+    add     rcx, 64
+    cmp     rcx, rdx
+    jbe     69b
+    cmp     rcx, r8
+    cmova   rcx, r8
     .balign 16
 70: movups  xmm0, [rdi + rcx]
     movups  xmm1, [rsi + rcx]
