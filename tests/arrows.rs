@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Every room of the workspace and the rooms that it may import. There is no other.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("world", &[]),
     ("bundle", &[]),
     ("entropy", &[]),
@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("linux", &["world"]),
     ("net", &["world"]),
     ("tls", &["tasks"]),
+    ("tls-bench", &["tls", "tasks"]),
     ("gatehouse-http", &["world", "bundle", "tasks"]),
     ("pinata", &["tls", "tasks"]),
     ("xentropyd", &["entropy"]),
@@ -48,7 +49,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
 
 /// Crates of others that only some rooms may name.
 const ONLY: [(&str, &[&str]); 6] = [
-    ("rustls", &["tls"]),
+    ("rustls", &["tls", "tls-bench"]),
     ("smoltcp", &["net"]),
     ("hyper", &["gatehouse-http"]),
     ("x509-parser", &["tls", "gatehouse"]),

@@ -4,7 +4,7 @@ use crate::calendar::Calendar;
 use crate::engine::Engine;
 use crate::refusal::Refused;
 use crate::session::Session;
-use crate::shake;
+use crate::shake::{self, Guard, Stopped};
 use crate::site::{Key, certified};
 use crate::trust::{Flaw, Trust};
 use crate::wire::{Scratch, Wire};
@@ -15,7 +15,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, CommonState, DigitallySignedStruct, Error, SignatureScheme};
 use std::rc::Rc;
 use std::sync::Arc;
 use tasks::Timers;
@@ -80,14 +80,24 @@ impl Caller {
     ) -> Result<Session<S>, Refused> {
         let mut wire = Wire::new(stream, self.scratch.clone());
         let connection = UnbufferedClientConnection::new(self.config.clone(), self.name.clone())?;
-        let shaking = shake::hands(&mut wire, Engine::Client(Box::new(connection)));
-        match timers.within(patience, shaking).await.unwrap_or_else(|late| Err(late.into())) {
+        let shaking = shake::hands(&mut wire, Engine::Client(Box::new(connection)), &Unguarded);
+        let shaken = timers.within(patience, shaking).await.unwrap_or_else(|late| Err(late.into()));
+        match shaken.map_err(Stopped::refused) {
             Ok(given) => Ok(given.under(Some(&self.trust)).session(wire, timers)),
             Err(refused) => {
                 shake::part(&mut wire, timers).await;
                 Err(refused)
             }
         }
+    }
+}
+
+/// We take up no session of our own again, so there is nothing to look at.
+struct Unguarded;
+
+impl Guard for Unguarded {
+    fn admits(&self, _: &CommonState) -> Result<(), Refused> {
+        Ok(())
     }
 }
 

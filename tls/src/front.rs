@@ -7,18 +7,19 @@ use crate::calendar::Calendar;
 use crate::engine::Engine;
 use crate::refusal::{Kind, Refused};
 use crate::session::Session;
-use crate::shake::{self, Given};
-use crate::site::{ClientPolicy, Site, certified};
+use crate::shake::{self, Given, Stopped};
+use crate::site::Site;
+use crate::terms::{Ready, Terms};
+use crate::tickets::TicketSecret;
 use crate::trust::Flaw;
 use crate::wire::{Scratch, Wire};
-use crate::{Profile, provider};
 use core::cell::RefCell;
+use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::server::{Acceptor, NoServerSessionStorage, UnbufferedServerConnection};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ServerConfig, WantsVerifier};
+use rustls::ServerConfig;
+use rustls::server::{Acceptor, UnbufferedServerConnection};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,21 +31,14 @@ pub struct Front {
     names: HashMap<String, SiteId>,
     default: Option<SiteId>,
     calendar: Calendar,
-    configs: RefCell<HashMap<(u16, SiteId), Arc<ServerConfig>>>,
+    tickets: RefCell<TicketSecret>,
+    terms: RefCell<HashMap<(u16, SiteId), Rc<Terms>>>,
     scratch: Rc<Scratch>,
 }
 
 /// The number of a site, as [`Front::new`] got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SiteId(pub usize);
-
-/// A site whose key is loaded.
-struct Ready {
-    certified: Arc<CertifiedKey>,
-    profile: Profile,
-    clients: ClientPolicy,
-    alpn: Vec<Vec<u8>>,
-}
 
 impl Front {
     /// Loads the sites; their keys are wiped on the way. `default` answers clients that ask for no name.
@@ -57,8 +51,16 @@ impl Front {
         }
         let names = index(&sites)?;
         let sites = sites.into_iter().map(Ready::load).collect::<Result<_, _>>()?;
-        let (default, configs, scratch) = (default.map(SiteId), RefCell::default(), Rc::default());
-        Ok(Self { sites, names, default, calendar, configs, scratch })
+        let tickets = RefCell::new(TicketSecret::fresh().map_err(|_| Flaw::NoEntropy)?);
+        let (default, terms, scratch) = (default.map(SiteId), RefCell::default(), Rc::default());
+        Ok(Self { sites, names, default, calendar, tickets, terms, scratch })
+    }
+
+    /// Makes tickets from another secret from now on, and takes up no session that was begun under the one before:
+    /// a secret that several appliances share, or a fresh one when this machine was copied.
+    pub fn make_tickets_from(&self, secret: TicketSecret) {
+        self.tickets.replace(secret);
+        self.terms.borrow_mut().clear();
     }
 
     /// The site that answers to `name`; exact names come before wildcards.
@@ -104,55 +106,57 @@ impl Front {
             wire.outgoing.append(&UNRECOGNIZED_NAME);
             Refused::new(Kind::UnknownName, format_args!("no site is named {name:?}"))
         })?;
-        let config = self.config(port, site)?;
-        let engine = Engine::Server(Box::new(UnbufferedServerConnection::new(config)?));
-        let given = shake::hands(wire, engine).await?;
-        Ok((given.named(name).under(self.sites.get(site.0).and_then(|site| site.clients.trust())), site))
+        let terms = self.terms(port, site)?;
+        let given = self.shake(wire, &terms).await?;
+        Ok((given.named(name).under(terms.keeper.trust()), site))
+    }
+
+    /// Does the handshake. A session that is taken up again by a client whose certificate would not pass today is
+    /// not taken up: the same ClientHello is answered anew, by a configuration that knows no tickets.
+    async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: &mut Wire<S>,
+        terms: &Terms,
+    ) -> Result<Given, Refused> {
+        let hello = terms.keeper.trust().map(|_| wire.incoming.rest().to_vec());
+        let first = shake::hands(wire, engine(&terms.resuming)?, &terms.keeper).await;
+        let (refused, hello) = match (first, hello) {
+            (Ok(given), _) => return Ok(given),
+            (Err(Stopped::Refused(refused)), _) | (Err(Stopped::Stale(refused)), None) => {
+                return Err(refused);
+            }
+            (Err(Stopped::Stale(refused)), Some(hello)) => (refused, hello),
+        };
+        wire.outgoing.clear();
+        if wire.has_spoken() {
+            wire.outgoing.append(&CERTIFICATE_UNKNOWN);
+            return Err(refused);
+        }
+        wire.incoming.clear();
+        wire.incoming.append(&hello);
+        shake::hands(wire, engine(&terms.plain)?, &terms.keeper).await.map_err(Stopped::refused)
     }
 
     fn choose(&self, name: Option<&str>) -> Option<SiteId> {
         name.map_or(self.default, |name| self.site(name))
     }
 
-    fn config(&self, port: u16, site: SiteId) -> Result<Arc<ServerConfig>, Refused> {
-        if let Some(config) = self.configs.borrow().get(&(port, site)) {
-            return Ok(config.clone());
+    fn terms(&self, port: u16, site: SiteId) -> Result<Rc<Terms>, Refused> {
+        if let Some(terms) = self.terms.borrow().get(&(port, site)) {
+            return Ok(terms.clone());
         }
-        let ready = self.sites.get(site.0).ok_or_else(|| Refused::new(Kind::Ours, "no such site"))?;
-        let config = ready.config(&self.calendar).map_err(|flaw| Refused::new(Kind::Ours, flaw))?;
-        self.configs.borrow_mut().insert((port, site), config.clone());
-        Ok(config)
+        let ours = |why: &dyn fmt::Display| Refused::new(Kind::Ours, why);
+        let ready = self.sites.get(site.0).ok_or_else(|| ours(&"there is no such site"))?;
+        let terms = ready.terms(port, &self.tickets.borrow(), &self.calendar).map_err(|flaw| ours(&flaw))?;
+        let terms = Rc::new(terms);
+        self.terms.borrow_mut().insert((port, site), terms.clone());
+        Ok(terms)
     }
 }
 
-impl Ready {
-    fn load(site: Site) -> Result<Self, Flaw> {
-        let certified = certified(&site.chain, &site.key, site.ocsp)?;
-        Ok(Self { certified, profile: site.profile, clients: site.clients, alpn: site.alpn })
-    }
-
-    fn config(&self, calendar: &Calendar) -> Result<Arc<ServerConfig>, Flaw> {
-        let builder = ServerConfig::builder_with_details(provider::provider(), Arc::new(calendar.clone()))
-            .with_protocol_versions(self.profile.versions())
-            .map_err(|error| Flaw::BadCertificate(error.to_string()))?;
-        let resolver = Arc::new(SingleCertAndKey::from(self.certified.clone()));
-        let mut config = self.verifying(builder)?.with_cert_resolver(resolver);
-        config.alpn_protocols.clone_from(&self.alpn);
-        config.ignore_client_order = true;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(config))
-    }
-
-    fn verifying(
-        &self,
-        builder: rustls::ConfigBuilder<ServerConfig, WantsVerifier>,
-    ) -> Result<rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>, Flaw> {
-        Ok(match &self.clients {
-            ClientPolicy::None => builder.with_no_client_auth(),
-            ClientPolicy::Optional(trust) => builder.with_client_cert_verifier(trust.client_verifier(false)?),
-            ClientPolicy::Required(trust) => builder.with_client_cert_verifier(trust.client_verifier(true)?),
-        })
-    }
+/// A connection that is about to read its ClientHello.
+fn engine(config: &Arc<ServerConfig>) -> Result<Engine, Refused> {
+    Ok(Engine::Server(Box::new(UnbufferedServerConnection::new(config.clone())?)))
 }
 
 /// Reads until the whole ClientHello is there, and says which name it asks for. The bytes stay where they are: the
@@ -191,6 +195,9 @@ const LARGEST_HELLO: usize = 24 * 1024;
 
 /// A fatal alert as it stands on the wire: rustls would say `access_denied`, but the name is what is wrong.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The same, for a client whose certificate was good when its session began.
+const CERTIFICATE_UNKNOWN: [u8; 7] = [21, 3, 3, 0, 2, 2, 46];
 
 /// Which name leads to which site.
 fn index(sites: &[Site]) -> Result<HashMap<String, SiteId>, Flaw> {

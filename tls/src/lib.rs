@@ -7,9 +7,11 @@
 //! * `front`, `caller`: the two ways into a session.
 //! * `shake`: the handshake itself, the same for both.
 //! * `session`, `wire`, `engine`: the shell, the bytes under it, and rustls as a step function.
-//! * `trust`, `site`: what the operator wants, as plain values.
+//! * `trust`, `site`, `terms`: what the operator wants, as plain values, and what becomes of it on a port.
+//! * `tickets`: sessions that are taken up again, and never elsewhere.
 //! * `refusal`: why a handshake did not become a session, by kind.
 //! * `identity`: who the peer is, in words, and the proof that it was verified.
+//! * `provider`, `hybrid`: which cryptography is offered.
 //! * `mint`: certificates made in memory.
 //!
 //! Nothing here opens a socket, starts a thread or reads a clock: streams, timers and the [`Calendar`] are given.
@@ -19,6 +21,7 @@ mod calendar;
 mod caller;
 mod engine;
 mod front;
+mod hybrid;
 mod identity;
 pub mod mint;
 mod provider;
@@ -26,6 +29,8 @@ mod refusal;
 mod session;
 mod shake;
 mod site;
+mod terms;
+mod tickets;
 mod trust;
 mod wire;
 
@@ -37,4 +42,5 @@ pub use provider::Profile;
 pub use refusal::{Kind, Refused};
 pub use session::{Facts, Session};
 pub use site::{ClientPolicy, Key, Site};
+pub use tickets::{TicketSecret, TooShort};
 pub use trust::{Flaw, Trust};

@@ -1,5 +1,6 @@
 //! Which cryptography is offered: Mozilla's *intermediate* and *modern* configurations, by ring.
 
+use crate::hybrid::X25519MlKem768;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 use std::sync::Arc;
@@ -27,8 +28,9 @@ const SUITES: [SupportedCipherSuite; 9] = [
     ring::cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
 
-const GROUPS: [&dyn SupportedKxGroup; 3] =
-    [ring::kx_group::X25519, ring::kx_group::SECP256R1, ring::kx_group::SECP384R1];
+/// Post-quantum first: whoever recorded the traffic must not be able to read it one day.
+const GROUPS: [&dyn SupportedKxGroup; 4] =
+    [&X25519MlKem768, ring::kx_group::X25519, ring::kx_group::SECP256R1, ring::kx_group::SECP384R1];
 
 impl Profile {
     pub(crate) fn versions(self) -> &'static [&'static SupportedProtocolVersion] {

@@ -6,6 +6,7 @@
 
 use crate::engine::{Engine, LARGEST_RECORD, Step, Wish};
 use crate::identity::{Admitted, Identity};
+use crate::shake::Heard;
 use crate::trust::Trust;
 use crate::wire::{Backlog, Linger, Wire};
 use core::pin::Pin;
@@ -62,8 +63,9 @@ pub struct Facts {
 const MOUTHFUL: usize = 2 * LARGEST_RECORD;
 
 impl<S> Session<S> {
-    pub(crate) fn new(wire: Wire<S>, engine: Engine, heard: Backlog, timers: Timers, facts: Facts) -> Self {
-        let (hears, facts) = (Hearing::Open, Box::new(facts));
+    pub(crate) fn new(wire: Wire<S>, engine: Engine, heard: Heard, timers: Timers, facts: Facts) -> Self {
+        let hears = if heard.ended { Hearing::Ended } else { Hearing::Open };
+        let (heard, facts) = (heard.words, Box::new(facts));
         Self { wire, engine, heard, hears, said_bye: false, linger: None, timers, facts }
     }
 
@@ -158,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match step {
             Ok(Step::Again) => Poll::Ready(()),
             Ok(Step::PeerClosed | Step::Closed) => {
-                self.wire.incoming.consume(usize::MAX);
+                self.wire.incoming.clear();
                 self.hears = Hearing::Ended;
                 Poll::Ready(())
             }
@@ -185,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.hears = Hearing::Broken;
         self.said_bye = true;
         self.engine.last_words(&mut self.wire.incoming, &mut self.wire.outgoing);
-        self.wire.incoming.consume(usize::MAX);
+        self.wire.incoming.clear();
         let _ = self.wire.poll_send(context);
     }
 
@@ -197,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(Step::Open) => return Ok(()),
                 Ok(Step::Again) => {}
                 Ok(Step::PeerClosed) => {
-                    self.wire.incoming.consume(usize::MAX);
+                    self.wire.incoming.clear();
                     self.hears = Hearing::Ended;
                 }
                 Ok(Step::Handshaking | Step::Closed) => return Err(io::ErrorKind::BrokenPipe.into()),

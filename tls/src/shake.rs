@@ -6,16 +6,16 @@ use crate::refusal::{Kind, Refused};
 use crate::session::{Facts, Session};
 use crate::trust::Trust;
 use crate::wire::{Backlog, Linger, Wire};
+use core::fmt;
 use core::future::poll_fn;
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
-use std::io;
 use tasks::Timers;
 
 /// A connection whose handshake is done, and what it settled.
 pub(crate) struct Given {
     engine: Engine,
-    heard: Backlog,
+    heard: Heard,
     facts: Facts,
 }
 
@@ -36,45 +36,97 @@ impl Given {
     }
 }
 
+/// What the peer said right behind its handshake: it may be all that it ever says.
+#[derive(Default)]
+pub(crate) struct Heard {
+    pub(crate) words: Backlog,
+    pub(crate) ended: bool,
+}
+
+/// Who looks at a session that is taken up again, before anything is said in it.
+pub(crate) trait Guard {
+    /// Whether the peer of that session may still come in.
+    fn admits(&self, common: &CommonState) -> Result<(), Refused>;
+}
+
+/// Why there is no session.
+pub(crate) enum Stopped {
+    /// The handshake failed.
+    Refused(Refused),
+    /// The guard does not admit the peer; not a byte of this flight was sent.
+    Stale(Refused),
+}
+
+impl Stopped {
+    /// The refusal, either way.
+    pub(crate) fn refused(self) -> Refused {
+        match self {
+            Self::Refused(refused) | Self::Stale(refused) => refused,
+        }
+    }
+}
+
+impl<E: Into<Refused>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
 /// Does the handshake and sends all that belongs to it.
 pub(crate) async fn hands<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
     mut engine: Engine,
-) -> Result<Given, Refused> {
-    let mut heard = Backlog::default();
+    guard: &impl Guard,
+) -> Result<Given, Stopped> {
+    let (mut heard, mut looked) = (Heard::default(), false);
     loop {
-        match engine.step(&mut wire.incoming, &mut wire.outgoing, &mut heard, &Wish::Listen) {
+        let step = flight(wire, &mut engine, &mut heard)?;
+        if !looked && engine.common().handshake_kind() == Some(HandshakeKind::Resumed) {
+            guard.admits(engine.common()).map_err(Stopped::Stale)?;
+            looked = true;
+        }
+        poll_fn(|context| wire.poll_flush(context)).await.map_err(closed)?;
+        match step {
+            Step::Open => break,
+            _ => more(wire).await?,
+        }
+    }
+    let facts = facts(engine.common());
+    Ok(Given { engine, heard, facts })
+}
+
+/// Steps until the peer has to speak next, or the handshake is done.
+fn flight<S>(wire: &mut Wire<S>, engine: &mut Engine, heard: &mut Heard) -> Result<Step, Refused> {
+    loop {
+        match engine.step(&mut wire.incoming, &mut wire.outgoing, &mut heard.words, &Wish::Listen) {
             Ok(Step::Again) => {}
-            Ok(Step::Handshaking) => more(wire).await?,
-            Ok(Step::Open) => break,
-            Ok(Step::PeerClosed | Step::Closed) => {
-                return Err(Refused::new(Kind::Closed, "the peer said goodbye"));
+            Ok(step @ (Step::Handshaking | Step::Open)) => return Ok(step),
+            Ok(Step::PeerClosed) if !engine.common().is_handshaking() => {
+                wire.incoming.clear();
+                heard.ended = true;
             }
+            Ok(Step::PeerClosed | Step::Closed) => return Err(closed("the peer said goodbye")),
             Err(error) => {
                 engine.last_words(&mut wire.incoming, &mut wire.outgoing);
                 return Err(error.into());
             }
         }
     }
-    poll_fn(|context| wire.poll_flush(context)).await.map_err(closed)?;
-    let facts = facts(engine.common());
-    Ok(Given { engine, heard, facts })
 }
 
-/// Sends our flight and waits for the peer's.
+/// Waits for more of the peer's flight.
 async fn more<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Result<(), Refused> {
     if wire.incoming.len() > LARGEST_FLIGHT {
         return Err(Refused::new(Kind::TooLarge, "the peer's flight does not end"));
     }
-    poll_fn(|context| wire.poll_flush(context)).await.map_err(closed)?;
     match poll_fn(|context| wire.poll_fill(context)).await.map_err(closed)? {
-        0 => Err(Refused::new(Kind::Closed, "closed in the handshake")),
+        0 => Err(closed("closed in the handshake")),
         _ => Ok(()),
     }
 }
 
-fn closed(error: io::Error) -> Refused {
-    Refused::new(Kind::Closed, error)
+fn closed(why: impl fmt::Display) -> Refused {
+    Refused::new(Kind::Closed, why)
 }
 
 /// The most of one flight that waits to be understood: rustls takes no handshake message above 64 KiB.

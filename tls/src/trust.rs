@@ -45,6 +45,8 @@ pub enum Flaw {
     TwoSites(String),
     /// The default site does not exist.
     NoSuchSite(usize),
+    /// There is no entropy for a ticket secret.
+    NoEntropy,
 }
 
 impl fmt::Display for Flaw {
@@ -62,6 +64,7 @@ impl fmt::Display for Flaw {
             }
             Self::TwoSites(name) => write!(out, "two sites have the name {name}"),
             Self::NoSuchSite(at) => write!(out, "there is no site {at} to be the default"),
+            Self::NoEntropy => write!(out, "there is no entropy for a ticket secret"),
         }
     }
 }
@@ -94,6 +97,11 @@ impl Trust {
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.0.digest == other.0.digest
+    }
+
+    /// What stands for this trust in keys and comparisons.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.0.digest
     }
 
     pub(crate) fn client_verifier(&self, required: bool) -> Result<Arc<dyn ClientCertVerifier>, Flaw> {

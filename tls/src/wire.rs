@@ -41,6 +41,11 @@ impl Backlog {
         }
     }
 
+    /// Lets go of everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.compact();
         self.bytes.extend_from_slice(bytes);
@@ -82,6 +87,7 @@ impl Backlog {
 pub(crate) struct Wire<S> {
     stream: S,
     scratch: Rc<Scratch>,
+    spoken: bool,
     pub(crate) incoming: Backlog,
     pub(crate) outgoing: Backlog,
 }
@@ -106,11 +112,16 @@ impl Scratch {
 
 impl<S> Wire<S> {
     pub(crate) fn new(stream: S, scratch: Rc<Scratch>) -> Self {
-        Self { stream, scratch, incoming: Backlog::default(), outgoing: Backlog::default() }
+        Self { stream, scratch, spoken: false, incoming: Backlog::default(), outgoing: Backlog::default() }
     }
 
     pub(crate) fn stream(&self) -> &S {
         &self.stream
+    }
+
+    /// Whether the stream was ever given anything to send.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.spoken
     }
 }
 
@@ -134,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Gives the stream what waits to be sent.
     pub(crate) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
+            self.spoken = true;
             match ready!(Pin::new(&mut self.stream).poll_write(context, self.outgoing.rest()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.outgoing.consume(count),

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-mod bench;
-
-use bench::{Bench, PATIENCE, close, pipe, read_all, refusal, run, write_all};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 use tls::{Caller, ClientPolicy, Expected, Front, Kind, Profile};
+use tls_bench::{Bench, PATIENCE, close, pipe, read_all, refusal, run, write_all};
 
 #[test]
 fn every_way_to_cut_the_stream_means_the_same() {

@@ -1,7 +1,13 @@
-//! A bench without sockets: a pipe that cuts what goes through it, a clock that the test winds, certificates of one CA.
-
+//! What tests of TLS stand on: a pipe that cuts what goes through it, a clock that the test winds, one CA,
+//! certificates that nobody should accept ([`hostile`]) and peers that show them nevertheless ([`reckless`]).
+//!
+//! No product crate depends on it.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(dead_code, missing_docs, unreachable_pub)] // every test uses its own part of the bench
+
+pub mod der;
+pub mod hostile;
+pub mod reckless;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use std::cell::RefCell;
@@ -32,8 +38,11 @@ pub struct End {
 #[derive(Default)]
 pub struct Pipe {
     bytes: VecDeque<u8>,
+    /// All that ever went through.
     pub seen: Vec<u8>,
+    /// Whether the writer has closed it.
     pub closed: bool,
+    /// Whether the reader has gone.
     pub gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -134,6 +143,14 @@ pub async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u
     }
 }
 
+/// Reads once; nothing is the end.
+pub async fn read_some(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut some = vec![0; 20_000];
+    let count = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut some)).await?;
+    some.truncate(count);
+    Ok(some)
+}
+
 /// Reads exactly so much.
 pub async fn read_exactly(stream: &mut (impl AsyncRead + Unpin), count: usize) -> io::Result<Vec<u8>> {
     let mut all = vec![0; count];
@@ -196,8 +213,11 @@ fn watch<T: 'static>(tasks: &Tasks, work: impl Future<Output = T> + 'static) -> 
 
 /// A CA, a calendar, and tasks whose clock starts at zero.
 pub struct Bench {
+    /// The CA.
     pub ca: Authority,
+    /// The date.
     pub calendar: Calendar,
+    /// What runs.
     pub tasks: Tasks,
 }
 
@@ -208,32 +228,39 @@ impl Default for Bench {
 }
 
 impl Bench {
+    /// A bench whose CA has this name.
     pub fn of(ca: &str) -> Self {
         let ca = Authority::new(ca, Validity::days(TODAY, 365)).unwrap();
         Self { ca, calendar: Calendar::at(TODAY), tasks: Tasks::new() }
     }
 
+    /// Trust in the CA.
     pub fn trust(&self) -> Trust {
         Trust::new(&[self.ca.certificate().to_vec()], Vec::new()).unwrap()
     }
 
+    /// A server's certificate.
     pub fn server(&self, names: &[&str]) -> Minted {
         self.ca.server(names, Validity::days(TODAY, 30)).unwrap()
     }
 
+    /// A client's certificate.
     pub fn client(&self, name: &str) -> Minted {
         self.ca.client(name, Validity::days(TODAY, 30)).unwrap()
     }
 
+    /// A site of these names.
     pub fn site(&self, names: &[&str]) -> Site {
         let Minted { chain, key } = self.server(names);
         Site::new(names.iter().map(|name| (*name).to_owned()).collect(), chain, key)
     }
 
+    /// A front without a default site.
     pub fn front(&self, sites: Vec<Site>) -> Rc<Front> {
         Rc::new(Front::new(sites, None, self.calendar.clone()).unwrap())
     }
 
+    /// A caller of this server.
     pub fn caller(&self, name: &str, own: Option<Minted>) -> Caller {
         let own = own.map(|own| (own.chain, own.key));
         let expected = Expected::Named(name.to_owned());
