@@ -185,6 +185,14 @@ impl Pretend {
         .unwrap_or(false)
     }
 
+    /// Writes one byte anywhere into the memory that it was given, rings and all.
+    pub fn scribble(&self, region: usize, at: usize, byte: u8) {
+        let memory = self.0.memory.borrow();
+        if let Some(pages) = memory.get(region % memory.len().max(1)) {
+            pages.write(at % pages.len().max(1), &[byte]);
+        }
+    }
+
     fn with<T>(&self, queue: u16, work: impl FnOnce(&mut Queue) -> T) -> Option<T> {
         self.0.queues.borrow_mut().get_mut(usize::from(queue))?.as_mut().map(work)
     }

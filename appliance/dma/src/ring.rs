@@ -81,6 +81,12 @@ impl Ring {
         self.out
     }
 
+    /// Whether the device has the buffer of that id.
+    #[must_use]
+    pub fn is_out(&self, id: u16) -> bool {
+        self.lent.get(usize::from(id)).is_some_and(Option::is_some)
+    }
+
     /// Lends a buffer under `id`. The device hears of it at the next [`Ring::publish`].
     ///
     /// # Errors

@@ -1,4 +1,19 @@
 //! The KVM world: a guest on virtio network, console and random devices.
 //!
-//! It believes nothing that a device writes: lengths, ids and indices are claims until they are checked.
+//! [`Guest`] is the world. Beneath it stand the three drivers, each over any way to its device ([`dma::Transport`]),
+//! and [`search`], which finds the devices behind memory-mapped registers or PCI. The drivers know neither clock nor
+//! interrupt: they look at their rings when they are asked, and say whether somebody must be waited for.
+//!
+//! It believes nothing that a device writes: lengths, ids and indices are claims until they are checked. One lie
+//! shuts the device for good, and the console says which. Nothing here panics, spins or waits for a device.
 #![forbid(unsafe_code)]
+
+mod console;
+mod device;
+mod net;
+mod rng;
+
+pub use console::Console;
+pub use device::{Memory, Refused};
+pub use net::Net;
+pub use rng::Rng;
