@@ -95,14 +95,11 @@ fn live(started: &mut Started, bench: &Bench, fate: &Fate) -> bool {
 
 /// Frames in, tasks, frames out. When to come again, if nothing happens before.
 fn turn(gateway: Option<&mut Gateway>, bench: &Bench) -> Option<world::Instant> {
-    let Some(gateway) = gateway else {
-        let busy = bench.tasks.turn(bench.now(), STEPS);
-        return if busy { Some(bench.now()) } else { bench.tasks.timers().deadline() };
-    };
-    gateway.turn(bench.now());
-    let busy = bench.tasks.turn(bench.now(), STEPS);
-    let next = gateway.turn(bench.now());
-    if busy { Some(bench.now()) } else { sooner(next, bench.tasks.timers().deadline()) }
+    let next = gateway.and_then(|gateway| gateway.turn(bench.now()));
+    match bench.tasks.turn(bench.now(), STEPS) {
+        0 => sooner(next, bench.tasks.timers().deadline()),
+        _ => Some(bench.now()),
+    }
 }
 
 fn sooner<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {

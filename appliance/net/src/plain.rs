@@ -239,6 +239,9 @@ impl<N: Nic> Device for Path<'_, N> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = self.wire.facts.mtu + 14;
+        // A host leaves the checksum of its own frames unfinished: the device verifies what comes from further away.
+        capabilities.checksum.tcp = smoltcp::phy::Checksum::Tx;
+        capabilities.checksum.udp = smoltcp::phy::Checksum::Tx;
         capabilities
     }
 }

@@ -69,6 +69,15 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
     }
 }
 
+/// Gives a descriptor back.
+///
+/// # Errors
+/// Whatever Linux answers; with nothing beneath there is none that could be open.
+pub fn close(fd: i32) -> Result<(), i32> {
+    const EBADF: i32 = 9;
+    if is_linux() { linux::close(fd) } else { Err(EBADF) }
+}
+
 /// Ends the program.
 pub fn leave(code: i32) -> ! {
     match bare() {

@@ -13,6 +13,7 @@ pub(crate) const CLOCK_REALTIME: usize = 0;
 pub(crate) const CLOCK_MONOTONIC: usize = 1;
 
 const WRITE: usize = 1;
+const CLOSE: usize = 3;
 const POLL: usize = 7;
 const MMAP: usize = 9;
 const MPROTECT: usize = 10;
@@ -46,6 +47,15 @@ unsafe fn call(number: usize, arguments: [usize; 6]) -> Result<usize, i32> {
 pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
     // SAFETY: the kernel only reads, and only `bytes`.
     unsafe { call(WRITE, [fd as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0, 0]) }
+}
+
+/// Gives a descriptor back.
+///
+/// # Errors
+/// When it is not open.
+pub(crate) fn close(fd: i32) -> Result<(), i32> {
+    // SAFETY: it touches no memory; who owns the descriptor is std's to know.
+    unsafe { call(CLOSE, [fd as usize, 0, 0, 0, 0, 0]) }.map(|_| ())
 }
 
 /// Writes all of it, unless the descriptor refuses: then the rest is lost, as a console may.

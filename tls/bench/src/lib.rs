@@ -189,7 +189,7 @@ pub fn run<A: 'static, B: 'static>(
     let right = watch(tasks, right);
     let start = tasks.timers().now();
     for tick in 0..600 {
-        while tasks.turn(start + Duration::from_millis(100 * tick), 1000) {}
+        while tasks.turn(start + Duration::from_millis(100 * tick), 1000) > 0 {}
         if left.borrow().is_some() && right.borrow().is_some() {
             return (left.take().unwrap(), right.take().unwrap());
         }

@@ -71,6 +71,12 @@ unsafe extern "C" fn writev(fd: c_int, pieces: *const Piece, count: c_int) -> is
     }
 }
 
+/// std opens nothing here, but the Linux world's descriptors are `OwnedFd`s, and those must go back to the kernel.
+#[unsafe(no_mangle)]
+extern "C" fn close(fd: c_int) -> c_int {
+    runtime::close(fd).map_or_else(refuse, |()| 0)
+}
+
 // ---- Time.
 
 /// A `struct timespec`.
@@ -241,13 +247,13 @@ always! {
     // No files: std's panic path would like to read our own symbols.
     open() -> c_int = refuse(ENOSYS);
     open64() -> c_int = refuse(ENOSYS);
-    close() -> c_int = refuse(EBADF);
     read() -> isize = refuse(EBADF) as isize;
     readlink() -> isize = refuse(ENOSYS) as isize;
     stat64() -> c_int = refuse(ENOSYS);
     fstat64() -> c_int = refuse(EBADF);
     lseek64() -> i64 = i64::from(refuse(EBADF));
-    fcntl() -> c_int = refuse(EBADF);
+    // Not EBADF: std would take that for a descriptor that was closed behind its back.
+    fcntl() -> c_int = refuse(ENOSYS);
     dup() -> c_int = refuse(EBADF);
     getcwd() -> *const c_char = { refuse(ENOSYS); ptr::null() };
     realpath() -> *const c_char = { refuse(ENOSYS); ptr::null() };

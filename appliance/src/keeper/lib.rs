@@ -1,0 +1,15 @@
+//! The keeper of the gate: what happens between `main` and the cores, in any world.
+//!
+//! It reads the command line, waits until the pool is seeded, opens the doors and then turns the loop. Everything it
+//! knows of the world it asks through [`world::World`]; the cores do the rest.
+#![forbid(unsafe_code)]
+
+mod doors;
+mod larder;
+mod settings;
+mod turns;
+
+pub use doors::BadHouse;
+pub use larder::draw;
+pub use settings::{BadWords, Settings, help};
+pub use turns::{Ended, live};

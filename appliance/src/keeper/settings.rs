@@ -1,0 +1,141 @@
+//! The words that the appliance was started with, read once. A typo never becomes a default.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::str::FromStr;
+
+/// Every word that is known, what follows it, and what it means.
+const WORDS: [(&str, &str, &str); 4] = [
+    (
+        "--address",
+        "CIDR",
+        "an address of the appliance and its network, such as 192.0.2.7/24; may be repeated",
+    ),
+    ("--gateway", "IP", "where packets for other networks go; once for each family"),
+    ("--published", "PORT", "the port at which the world reaches HTTPS, for redirects; 443 unless given"),
+    ("--limit", "MB", "the memory that the appliance may use; all that there is unless given"),
+];
+
+/// What the appliance is told on its command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Our addresses, each with the length of its network's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The ways out.
+    pub gateways: Vec<IpAddr>,
+    /// The port at which the world reaches HTTPS.
+    pub published: u16,
+    /// The most memory to use, in bytes.
+    pub limit: Option<usize>,
+}
+
+/// A command line that cannot be followed: what is wrong and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadWords(String);
+
+impl fmt::Display for BadWords {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Settings {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// When a word is unknown, lacks its value or has one that cannot be read.
+    pub fn read(words: &[String]) -> Result<Self, BadWords> {
+        let mut settings = Self { addresses: Vec::new(), gateways: Vec::new(), published: 443, limit: None };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let name = known(word)?;
+            let value =
+                words.next().ok_or_else(|| BadWords(format!("{name} needs a value: {}", help_for(name))))?;
+            settings.take(name, value)?;
+        }
+        if settings.addresses.is_empty() {
+            return Err(BadWords(format!("no address: give one with {}", help_for("--address"))));
+        }
+        Ok(settings)
+    }
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), BadWords> {
+        match name {
+            "--address" => self.addresses.push(cidr(value).ok_or_else(|| unreadable(name, value))?),
+            "--gateway" => self.gateways.push(value_of(name, value)?),
+            "--published" => self.published = value_of(name, value)?,
+            _ => self.limit = Some(value_of::<usize>(name, value)?.saturating_mul(1 << 20)),
+        }
+        Ok(())
+    }
+}
+
+/// What every word means, for `--help`.
+pub fn help() -> String {
+    WORDS.iter().map(|(name, ..)| format!("  {}\n", help_for(name))).collect()
+}
+
+fn known(word: &str) -> Result<&'static str, BadWords> {
+    let names = || WORDS.iter().map(|(name, ..)| *name);
+    names().find(|name| *name == word).ok_or_else(|| {
+        let hint = world::words::meant(word, names());
+        let hint = hint.map_or_else(String::new, |meant| format!("; {meant} was meant?"));
+        BadWords(format!("unknown word {word:?}{hint}"))
+    })
+}
+
+fn help_for(name: &str) -> String {
+    let line = WORDS.iter().find(|(known, ..)| *known == name);
+    line.map_or_else(String::new, |(name, value, meaning)| format!("{name} {value}: {meaning}"))
+}
+
+fn value_of<T: FromStr>(name: &str, value: &str) -> Result<T, BadWords> {
+    value.parse().map_err(|_| unreadable(name, value))
+}
+
+fn unreadable(name: &str, value: &str) -> BadWords {
+    BadWords(format!("{value:?} cannot be read: {}", help_for(name)))
+}
+
+fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, prefix) = text.split_once('/')?;
+    let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse().ok()?);
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    (prefix <= longest && !address.is_unspecified() && !address.is_multicast()).then_some((address, prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Settings, BadWords> {
+        Settings::read(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_word_is_read() {
+        let settings =
+            read("--address 192.0.2.7/24 --address 2001:db8::7/64 --gateway 192.0.2.1 --published 8443");
+        let settings = settings.unwrap();
+        assert_eq!(settings.addresses.len(), 2);
+        assert_eq!(settings.gateways, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(settings.published, 8443);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_remedy() {
+        for (line, wanted) in [
+            ("--adress 192.0.2.7/24", "unknown word \"--adress\"; --address was meant?"),
+            ("--address", "--address needs a value"),
+            ("--address 192.0.2.7", "\"192.0.2.7\" cannot be read: --address CIDR"),
+            ("--address 192.0.2.7/33", "cannot be read"),
+            ("--address 0.0.0.0/0", "cannot be read"),
+            ("--address 192.0.2.7/24 --gateway here", "\"here\" cannot be read: --gateway IP"),
+            ("--address 192.0.2.7/24 --published 70000", "cannot be read"),
+            ("", "no address: give one with --address CIDR"),
+        ] {
+            let said = read(line).unwrap_err().to_string();
+            assert!(said.contains(wanted), "{line}: {said}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The loop: frames in, tasks, frames out, sleep.
+
+use super::doors::{BadHouse, Rooms};
+use super::larder::Larder;
+use super::settings::{BadWords, Settings};
+use core::fmt;
+use net::{BadConfig, Cidr, Config, Keys, Net, PortTaken};
+use tasks::Tasks;
+use tls::Calendar;
+use world::{Instant, Nic, World};
+
+/// Steps of tasks between two looks at the frames.
+const STEPS: usize = 256;
+
+/// Why the appliance ends.
+#[derive(Debug)]
+pub enum Ended {
+    /// The host asked it to.
+    Asked,
+    /// The command line cannot be followed.
+    Words(BadWords),
+    /// The addresses cannot be ours.
+    Net(BadConfig),
+    /// A port is listed twice.
+    Port(PortTaken),
+    /// The house cannot be opened.
+    House(BadHouse),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => out.write_str("the host asked for it"),
+            Self::Words(bad) => bad.fmt(out),
+            Self::Net(bad) => bad.fmt(out),
+            Self::Port(taken) => taken.fmt(out),
+            Self::House(bad) => bad.fmt(out),
+        }
+    }
+}
+
+/// Lives in `world` until it has to end.
+pub fn live<W: World>(world: &mut W) -> Ended {
+    match try_live(world) {
+        Ok(never) => never,
+        Err(ended) => ended,
+    }
+}
+
+fn try_live<W: World>(world: &mut W) -> Result<Ended, Ended> {
+    let settings = Settings::read(&world.boot().words).map_err(Ended::Words)?;
+    let mut larder = Larder::open(world);
+    let calendar = Calendar::at(world.wall_clock());
+    let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
+    let rooms = Rooms::furnish(world, &settings, &calendar).map_err(Ended::House)?;
+    loop {
+        let mut life = Life::begin(world, &settings, &calendar).map_err(Ended::Net)?;
+        rooms.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
+        world.say(&greeting(&settings));
+        match life.turn_until_it_ends(world, &mut larder) {
+            End::Asked => return Ok(Ended::Asked),
+            End::Forked => {
+                // Our twin holds every key that we hold: nothing of this life may be used again.
+                drop(life);
+                world.say("this machine was copied or put back in time: every connection is closed");
+                if larder.fill(world).is_none() {
+                    return Ok(Ended::Asked);
+                }
+            }
+        }
+    }
+}
+
+fn greeting(settings: &Settings) -> String {
+    let addresses: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
+    format!("open at {}: HTTPS on 443, HTTP on 80", addresses.join(" and "))
+}
+
+/// Everything that dies when the machine was copied.
+struct Life {
+    net: Net,
+    tasks: Tasks,
+    calendar: Calendar,
+}
+
+enum End {
+    Asked,
+    Forked,
+}
+
+impl Life {
+    fn begin<W: World>(world: &mut W, settings: &Settings, calendar: &Calendar) -> Result<Self, BadConfig> {
+        let mut keys = zeroize::Zeroizing::new([0; 64]);
+        super::draw(keys.as_mut_slice());
+        let cidr = |&(address, prefix): &_| Cidr { address, prefix };
+        let addresses = settings.addresses.iter().map(cidr).collect();
+        let config = Config { addresses, gateways: settings.gateways.clone(), ..Config::default() };
+        let (facts, now) = (world.nic().facts(), world.now());
+        let net = Net::new(config, facts, Keys::new(*keys), now)?;
+        Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone() })
+    }
+
+    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, larder: &mut Larder) -> End {
+        loop {
+            let news = larder.turn(world);
+            if news.forked {
+                return End::Forked;
+            }
+            if world.asked_to_stop() {
+                return End::Asked;
+            }
+            let now = world.now();
+            self.calendar.turn(world.wall_clock());
+            let frames = self.net.turn(now, world.nic());
+            if self.tasks.turn(now, STEPS) == 0 {
+                world.wait(earliest([news.deadline, frames, self.tasks.timers().deadline()]));
+            }
+        }
+    }
+}
+
+fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
+}
