@@ -1,6 +1,7 @@
 //! How a byte of entropy becomes a key: the protocol (both ends), the health tests, the stream and the pool.
 //!
 //! * [`protocol`] carries bytes from the host's daemon to a guest: versions 1 and 2, two state machines;
+//! * [`egd`] is the other protocol, for machines that QEMU's `rng-egd` feeds;
 //! * [`health`] decides whether bytes may count, and is the only maker of the proof that they may;
 //! * [`stream`] makes many bytes of one key and forgets that key with every draw;
 //! * [`pool`] mixes everything a guest hears and answers no draw before the host has fed it.
@@ -14,6 +15,7 @@
 //! when dropped, and bring no C into the host's daemon.
 #![forbid(unsafe_code)]
 
+pub mod egd;
 pub mod health;
 pub mod pool;
 pub mod protocol;

@@ -13,7 +13,7 @@
 
 use crate::Moment;
 use crate::health::Tested;
-use crate::stream::Stream;
+use crate::stream::{self, Stream};
 use core::fmt;
 use core::time::Duration;
 use sha2::{Digest, Sha512};
@@ -203,7 +203,7 @@ impl Pool {
     /// The old key and all that was mixed make a new key and a new beginning of the mixture.
     fn reseed(&mut self) {
         let mut mixed = self.mix.finalize_reset();
-        self.stream.rekey(|old| first_half(b"gatehouse key 1", old, &mixed));
+        self.stream.rekey(|old| stream::hash(b"gatehouse key 1", old, &mixed));
         self.mix.update(b"gatehouse chain 1");
         self.mix.update(mixed);
         mixed.as_mut_slice().zeroize();
@@ -226,15 +226,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({:?}, {} bits waiting, {} reseeds)", self.diet(), self.waiting, self.reseeds)
     }
-}
-
-/// SHA-512 of a label, the old key and what was mixed; the half that becomes the key.
-fn first_half(label: &[u8], old: &[u8; 32], mixed: &[u8]) -> [u8; 32] {
-    let mut digest = Sha512::new().chain_update(label).chain_update(old).chain_update(mixed).finalize();
-    let mut half = [0; 32];
-    half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
-    digest.as_mut_slice().zeroize();
-    half
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
+use sha2::{Digest, Sha512};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The most that is drawn under one key: 2¹⁰ blocks, far below the cipher's 2³².
@@ -30,6 +31,11 @@ impl Stream {
         }
     }
 
+    /// Mixes 32 fresh bytes into the key: the stream is then as good as the better of the two.
+    pub fn refresh(&mut self, fresh: &[u8; 32]) {
+        self.rekey(|old| hash(b"gatehouse refresh 1", old, fresh));
+    }
+
     /// Replaces the key by what `next` makes of it.
     pub(crate) fn rekey(&mut self, next: impl FnOnce(&[u8; 32]) -> [u8; 32]) {
         self.key = Zeroizing::new(next(&self.key));
@@ -43,6 +49,15 @@ impl Stream {
         piece.fill(0);
         cipher.apply_keystream(piece);
     }
+}
+
+/// The first half of SHA-512 over a label, a key and something else.
+pub(crate) fn hash(label: &[u8], key: &[u8; 32], other: &[u8]) -> [u8; 32] {
+    let mut digest = Sha512::new().chain_update(label).chain_update(key).chain_update(other).finalize();
+    let mut half = [0; 32];
+    half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+    digest.as_mut_slice().zeroize();
+    half
 }
 
 impl core::fmt::Debug for Stream {
@@ -83,6 +98,18 @@ mod tests {
             assert!(!seen.contains(&*stream.key), "a key came back after {length} bytes");
             seen.push(*stream.key);
         }
+    }
+
+    #[test]
+    fn a_refresh_mixes_and_does_not_replace() {
+        let refreshed = |key: u8, fresh: u8| {
+            let (mut stream, mut out) = (Stream::new(&[key; 32]), [0; 32]);
+            stream.refresh(&[fresh; 32]);
+            stream.draw(&mut out);
+            out
+        };
+        assert_ne!(refreshed(1, 9), refreshed(2, 9));
+        assert_ne!(refreshed(1, 9), refreshed(1, 8));
     }
 
     #[test]
