@@ -2,6 +2,7 @@
 //!
 //! The programs are the examples of the package `appliance`: the same flags, the same symbols.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -113,16 +114,24 @@ fn code_heap_stack_and_thread_locals_lie_elsewhere_each_time() {
     const RUNS: usize = 20;
     let runs: Vec<Vec<usize>> = (0..RUNS).map(|_| addresses()).collect();
     for column in 0..4 {
-        let mut seen: Vec<usize> = runs.iter().map(|run| run[column] >> 12).collect();
-        seen.sort_unstable();
-        seen.dedup();
+        let seen: BTreeSet<usize> = runs.iter().map(|run| run[column] >> 12).collect();
         assert_eq!(seen.len(), RUNS, "column {column} comes back: {runs:x?}");
     }
     // The heap is not at a fixed distance from the code either.
-    let mut distances: Vec<usize> = runs.iter().map(|run| run[1].wrapping_sub(run[0]) >> 12).collect();
-    distances.sort_unstable();
-    distances.dedup();
+    let distances: BTreeSet<usize> = runs.iter().map(|run| run[1].wrapping_sub(run[0]) >> 12).collect();
     assert_eq!(distances.len(), RUNS);
+}
+
+#[test]
+fn the_canary_is_another_each_time_and_stops_a_c_string() {
+    assert!(example("canary").status.success());
+    let canary = || {
+        let output = Command::new(bench::built("debug/examples/canary")).output().unwrap();
+        u64::from_str_radix(String::from_utf8(output.stdout).unwrap().trim(), 16).unwrap()
+    };
+    let seen: BTreeSet<u64> = (0..20).map(|_| canary()).collect();
+    assert_eq!(seen.len(), 20, "{seen:x?}");
+    assert!(seen.iter().all(|canary| canary & 0xff == 0), "{seen:x?}");
 }
 
 fn addresses() -> Vec<usize> {

@@ -35,6 +35,12 @@ extern "C" fn exit(code: c_int) -> ! {
     runtime::leave(code)
 }
 
+/// What C code calls that finds the canary of its frame changed.
+#[unsafe(no_mangle)]
+extern "C" fn __stack_chk_fail() -> ! {
+    runtime::fault("a stack frame was overwritten")
+}
+
 // ---- The console.
 
 /// # Safety
