@@ -61,8 +61,11 @@ fn interrupts_come_by_edge_level_and_message() {
 #[test]
 fn a_sleep_is_never_too_short_and_the_date_is_today() {
     let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    for board in BOARDS {
-        let said = live(Machine::on(board), "clock");
+    // The last one hides who runs it: there the interval timer has to tell the speed.
+    for (board, cpu) in
+        BOARDS.map(|board| (board, "max")).into_iter().chain([(Board::Q35, "max,-hypervisor")])
+    {
+        let said = live(Machine::on(board).cpu(cpu), "clock");
         let date: u64 = said.split("; ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         assert!(date.abs_diff(today) < 3_600, "{board:?}: {said}, but the host has {today}");
     }

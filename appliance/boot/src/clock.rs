@@ -1,21 +1,17 @@
 //! Time: how fast the time stamp counter runs, and which day it is.
 //!
 //! Monotonic time is the time stamp counter and nothing else. Its speed is what the hypervisor says, where it says it
-//! (CPUID, kvmclock, Xen's leaf), else what the CPU says, else a measurement against the local timer between two tight
-//! brackets, because a measurement alone is wrong whenever the host takes the CPU away in the middle.
+//! (CPUID, kvmclock, Xen's leaf), else what the CPU says, else a measurement between two tight brackets,
+//! because one sample is wrong whenever the host takes the CPU away in the middle.
 
 use crate::cpu::{self, bit, cpuid};
 use crate::lone::Lone;
-use crate::{Hypervisor, cmos, lapic, serial};
+use crate::{Hypervisor, cmos, lapic, pit, serial};
 use core::cell::Cell;
 use core::ptr::with_exposed_provenance;
 use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 const NANOS: u64 = 1_000_000_000;
-/// The local timer of KVM and of QEMU's emulation counts nanoseconds.
-const TIMER_HZ: u64 = NANOS;
-/// How long a measurement takes.
-const SPAN: u32 = 20_000_000;
 const SYSTEM_TIME: u32 = 0x4b56_4d01;
 const WALL_CLOCK: u32 = 0x4b56_4d00;
 const SANE: core::ops::Range<u64> = 100_000_000..20_000_000_000;
@@ -38,15 +34,18 @@ static CLOCK: Lone<Cell<Clock>> =
 
 /// Learns the counter's speed and the date.
 pub(crate) fn start() {
-    let told = told_speed();
-    let measured = if told.is_none() || !lapic::has_deadline() { measure() } else { (1, 0) };
-    let Some(hz) = told.or_else(|| speed_by(measured)).filter(|hz| SANE.contains(hz)) else {
-        serial::refuse("nobody says how fast the time stamp counter runs");
+    let Some(hz) = told_speed().or_else(measured_speed).filter(|hz| SANE.contains(hz)) else {
+        serial::refuse(
+            "nobody says how fast the time stamp counter runs, and no other clock is there to ask",
+        );
     };
-    let start = cpu::tsc();
-    let timer_hz = scale(hz, measured.1, measured.0);
+    let timer_hz = match () {
+        () if lapic::has_deadline() => 0,
+        () if timer_counts_nanos() => NANOS,
+        () => measure(&TIMER).map_or(NANOS, |(ticks, counted)| scale(hz, counted, ticks)),
+    };
     let nanos_per_tick = scale(NANOS, 1 << 32, hz);
-    CLOCK.set(Clock { start, nanos_per_tick, hz, timer_hz, epoch: 0 });
+    CLOCK.set(Clock { start: cpu::tsc(), nanos_per_tick, hz, timer_hz, epoch: 0 });
     correct(kvm_date().or_else(cmos::date).unwrap_or(0));
 }
 
@@ -204,33 +203,58 @@ fn look<T>() -> T {
     unsafe { at.read_volatile() }
 }
 
-/// Ticks of the counter, and of the local timer, over the same time.
-fn measure() -> (u64, u64) {
-    lapic::count_down();
-    let (first_tsc, first) = moment();
-    let (last_tsc, last) = loop {
-        let (tsc, count) = moment();
-        if first.wrapping_sub(count) >= SPAN || tsc.saturating_sub(first_tsc) > SANE.end {
-            break (tsc, count);
-        }
+/// A clock that counts down at a steady rate, to measure by.
+struct Steady {
+    start: fn(),
+    count: fn() -> u32,
+    stop: fn(),
+    /// Ticks in ten milliseconds, about.
+    span: u32,
+    /// The highest count.
+    wrap: u32,
+}
+
+const TIMER: Steady = Steady {
+    start: lapic::count_down,
+    count: lapic::count,
+    stop: lapic::count_no_more,
+    span: 10_000_000,
+    wrap: u32::MAX,
+};
+const PIT: Steady =
+    Steady { start: pit::count_down, count: pit::count, stop: || {}, span: 12_000, wrap: 0xffff };
+
+/// The local timer of KVM and of QEMU's emulation counts nanoseconds.
+fn timer_counts_nanos() -> bool {
+    matches!(crate::hypervisor(), Hypervisor::Kvm | Hypervisor::Tcg)
+}
+
+fn measured_speed() -> Option<u64> {
+    let (by, hz) = if timer_counts_nanos() { (&TIMER, NANOS) } else { (&PIT, pit::HZ) };
+    measure(by).map(|(ticks, counted)| scale(hz, ticks, counted))
+}
+
+/// Ticks of the counter, and of a steady clock, over the same time; `None` when the clock stands still.
+fn measure(by: &Steady) -> Option<(u64, u64)> {
+    (by.start)();
+    let (first_tsc, first) = moment(by);
+    let passed = |(tsc, count): (u64, u32)| {
+        (tsc.saturating_sub(first_tsc), u64::from(first.wrapping_sub(count) & by.wrap))
     };
-    lapic::count_no_more();
-    (last_tsc.saturating_sub(first_tsc).max(1), u64::from(first.wrapping_sub(last)))
+    let enough = |(ticks, counted): &(u64, u64)| *counted >= u64::from(by.span) || *ticks > SANE.end / 4;
+    let measured = core::iter::repeat_with(|| passed(moment(by))).find(enough);
+    (by.stop)();
+    measured.filter(|(ticks, counted)| *ticks != 0 && *counted >= u64::from(by.span))
 }
 
 /// One moment on both clocks: the tightest bracket of many.
-fn moment() -> (u64, u32) {
+fn moment(by: &Steady) -> (u64, u32) {
     let bracket = |_| {
         let before = cpu::tsc();
-        let count = lapic::count();
+        let count = (by.count)();
         let after = cpu::tsc();
         (after.saturating_sub(before), before / 2 + after / 2, count)
     };
     let tightest = (0..16).map(bracket).min_by_key(|(width, ..)| *width);
     tightest.map_or((0, 0), |(_, tsc, count)| (tsc, count))
-}
-
-fn speed_by((ticks, counted): (u64, u64)) -> Option<u64> {
-    let known = matches!(crate::hypervisor(), Hypervisor::Kvm | Hypervisor::Tcg);
-    (known && counted != 0).then(|| scale(TIMER_HZ, ticks, counted))
 }

@@ -4,6 +4,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, CpuidResult};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// CPUID, with zeros for a leaf that the CPU does not have.
 pub(crate) fn cpuid(leaf: u32, sub: u32) -> CpuidResult {
@@ -21,10 +22,19 @@ pub(crate) const fn bit(register: u32, at: u32) -> bool {
 /// A number from the CPU's own generator, if it has one that answers. Worth nothing alone: something to mix in.
 #[must_use]
 pub fn rdrand() -> Option<u64> {
-    if !bit(cpuid(1, 0).ecx, 30) {
+    if !has_rdrand() {
         return None;
     }
     (0..10).find_map(|_| draw()).filter(|number| *number != 0 && *number != u64::MAX)
+}
+
+/// Asked once: CPUID leaves a virtual machine, and a pool may draw often.
+fn has_rdrand() -> bool {
+    static HAS: AtomicU8 = AtomicU8::new(0);
+    if HAS.load(Relaxed) == 0 {
+        HAS.store(1 + u8::from(bit(cpuid(1, 0).ecx, 30)), Relaxed);
+    }
+    HAS.load(Relaxed) == 2
 }
 
 fn draw() -> Option<u64> {

@@ -13,6 +13,9 @@
 
     .section .bss.gatehouse_door, "aw", @nobits
     .balign 4096
+    .globl  gatehouse_door_room
+    .hidden gatehouse_door_room
+gatehouse_door_room:                        # 22 pages, wiped when the door has been passed
 door_tables:                                # one top table, one below it, four of 2 MiB pages: 4 GiB as they are
     .zero   4096 * 6
 door_stack:

@@ -27,6 +27,7 @@ pub mod irq;
 mod lapic;
 mod lone;
 pub mod pci;
+mod pit;
 mod plan;
 pub mod port;
 #[cfg(feature = "probes")]

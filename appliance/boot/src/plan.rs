@@ -13,7 +13,7 @@ use crate::spans::{Span, Spans};
 use crate::stacks::{self, Stacks};
 use crate::tables::{Full, LARGE, PAGE, Rights, Tables};
 use crate::{cpu, serial};
-use core::cell::OnceCell;
+use core::cell::{Cell, OnceCell};
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 /// How much one entry of the top table covers: each part of the layout has one to itself.
@@ -43,7 +43,6 @@ pub(crate) struct Plan {
     pub(crate) device_tables: u64,
     pub(crate) parts: Option<Parts>,
     pub(crate) origin: Origin,
-    pub(crate) random: [u64; 2],
 }
 
 /// Where the layout's randomness came from: the best of what was mixed.
@@ -56,6 +55,9 @@ pub(crate) enum Origin {
 
 /// The plan, once the door has been passed. Empty in every other world.
 pub(crate) static PLAN: Lone<OnceCell<Plan>> = Lone::new(OnceCell::new());
+
+/// Bytes for the first stack: the canary and the heap's place. Taken once.
+pub(crate) static RANDOM: Lone<Cell<[u64; 2]>> = Lone::new(Cell::new([0; 2]));
 
 /// Memory as the door mapped it.
 struct AsItIs;
@@ -106,8 +108,8 @@ fn draft(start_info: u64) -> Result<Crossing, &'static str> {
         device_tables: 0,
         parts: parts.map(|parts| Parts { seed: None, ..parts }),
         origin,
-        random: [dice.number(), dice.number()],
     };
+    RANDOM.set([dice.number(), dice.number()]);
     let tables = draw(plan, &room, &image).map_err(|Full| "the page tables do not fit their room")?;
     show_the_way(&tables, image_at);
     Ok((tables.top, plan.stacks.main() - stacks::FIRST, image_at.wrapping_sub(image.at)))

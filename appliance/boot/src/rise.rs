@@ -1,6 +1,6 @@
 //! The far side of the crossing: protections on, controllers and clocks started, and on to `_start`.
 
-use crate::plan::{PLAN, Plan};
+use crate::plan::{PLAN, Plan, RANDOM};
 use crate::{clock, cpu, first, gates, image, lapic, port, ram, serial, stacks};
 use core::ptr::with_exposed_provenance_mut;
 
@@ -15,8 +15,11 @@ static GROUND: runtime::Bare = runtime::Bare {
 };
 
 const FS_BASE: u32 = 0xc000_0100;
+/// Bytes of the door's own tables and stack.
+const DOOR_ROOM: usize = 22 * 4096;
 
 unsafe extern "C" {
+    static mut gatehouse_door_room: [u8; DOOR_ROOM];
     fn gatehouse_enter(stack: *const u8) -> !;
 }
 
@@ -25,6 +28,7 @@ pub(crate) extern "C" fn risen() -> ! {
     let Some(plan) = PLAN.get() else { serial::refuse("the plan was lost on the way") };
     // SAFETY: this is the moment that `stand` wants.
     unsafe { gates::stand(plan) };
+    forget_the_door();
     // SAFETY: ring 0, once, and the gates stand.
     unsafe { cpu::harden() };
     port::silence_old_controllers();
@@ -38,6 +42,13 @@ pub(crate) extern "C" fn risen() -> ! {
     unsafe { gatehouse_enter(stack) }
 }
 
+/// The door's stack still holds what the layout was drawn from.
+fn forget_the_door() {
+    let room = &raw mut gatehouse_door_room;
+    // SAFETY: the crossing left the door's tables and stack for ever; this is their size in `door.s`.
+    unsafe { room.write_volatile([0; DOOR_ROOM]) };
+}
+
 /// Makes the first stack in the top of the main one, above everything that runs now.
 fn first_stack(plan: &Plan) -> *const u8 {
     let top = plan.stacks.main() - stacks::FIRST;
@@ -46,7 +57,7 @@ fn first_stack(plan: &Plan) -> *const u8 {
     let block = unsafe { core::slice::from_raw_parts_mut(start, stacks::FIRST as usize) };
     let line = plan.info.line.get(..plan.info.line_len).unwrap_or_default();
     let (count, offset) = image::headers();
-    let facts = first::Facts { headers: image::base() + offset, count, random: plan.random };
+    let facts = first::Facts { headers: image::base() + offset, count, random: RANDOM.take() };
     if first::lay(block, top, line, &facts).is_none() {
         serial::refuse("the command line has too many words");
     }
