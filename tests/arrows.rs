@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("pinata", &["tls", "tasks"]),
     ("xentropyd", &["entropy"]),
     // Both ends of a cable are the same link and the same stack.
-    ("gatehouse", &["world", "bundle", "tasks", "net", "linux"]),
+    ("gatehouse", &["world", "bundle", "tasks", "tls", "net", "linux"]),
     (
         "appliance",
         &[

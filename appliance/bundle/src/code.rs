@@ -91,7 +91,7 @@ numbers! { u8 u16 u32 u64 }
 records! {
     Estate { profile, default_site, https_port, limits, sites }
     Limits { idle, head, stall, floor, head_bytes, head_lines, target, requests, streams }
-    Site { names, chain, ocsp, clients, hsts, errors, redirects, headers }
+    Site { names, chain, ocsp, clients, hsts, errors, redirects, figures, headers }
     Authority { certificates, revoked }
     Hsts { seconds, subdomains, preload }
     Redirect { from, to, status }

@@ -83,6 +83,8 @@ pub struct Site {
     pub errors: Vec<(u16, String)>,
     /// Addresses that lead elsewhere; the first that fits is taken.
     pub redirects: Vec<Redirect>,
+    /// Live figures are shown below `/.well-known/gatehouse/`.
+    pub figures: bool,
     /// Headers by pattern; a later rule overrides an earlier one, and an empty value takes the header away.
     pub headers: Vec<HeaderRule>,
 }

@@ -116,8 +116,16 @@ impl Bundle {
     /// What the secret part must name to belong to this bundle.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        let seal = self.public.len().checked_sub(SEAL).and_then(|at| self.public.get(at..));
-        Sha256::digest(seal.unwrap_or_default()).into()
+        Self::fingerprint_of(&self.public).unwrap_or_default()
+    }
+
+    /// The fingerprint of the bundle that ends with these bytes: its index and seal, as [`crate::Packer::finish`] gave them.
+    ///
+    /// # Errors
+    /// When they are too short.
+    pub fn fingerprint_of(end: &[u8]) -> Result<[u8; 32], Broken> {
+        let seal = end.len().checked_sub(SEAL).and_then(|at| end.get(at..)).ok_or(Broken::Short)?;
+        Ok(Sha256::digest(seal).into())
     }
 
     /// What lies at `path` of the site at that place.

@@ -7,9 +7,13 @@
 mod appliance;
 mod bridge;
 mod cable;
+mod check;
 mod child;
 mod console;
+mod init;
 mod life;
+mod pack;
+mod plan;
 mod process;
 mod publish;
 mod run;
@@ -31,6 +35,12 @@ struct Gatehouse {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a working example: a site, a development CA and certificates.
+    Init(init::Order),
+    /// Find every mistake in a folder.
+    Check(check::Order),
+    /// Pack a folder into one file.
+    Pack(pack::Order),
     /// Start an appliance and stay with it until it ends.
     Run(run::Order),
     /// Become another program that ends when the launcher ends.
@@ -44,6 +54,9 @@ type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let outcome = match Gatehouse::parse().verb {
         None => run::run(&run::Order::default()),
+        Some(Verb::Init(order)) => init::init(&order),
+        Some(Verb::Check(order)) => check::check(&order),
+        Some(Verb::Pack(order)) => pack::pack(&order),
         Some(Verb::Run(order)) => run::run(&order),
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
     };
