@@ -122,7 +122,7 @@ fn the_cpus_own_randomness_is_asked_in_one_function_at_most() {
 fn c_code_guards_its_frames() {
     let has_c =
         elf().symbols().filter_map(|symbol| symbol.name().ok()).any(|name| name.starts_with("ring_core"));
-    let guards = functions_with(&["%fs:0x28"]);
+    let guards = functions_with(&["%fs:0x28,"]);
     assert_eq!(!guards.is_empty(), has_c, "frames with a canary: {guards:?}; ring is there: {has_c}");
 }
 

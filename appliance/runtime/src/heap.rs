@@ -187,9 +187,6 @@ struct Pile {
     fresh: usize,
 }
 
-// SAFETY: the pointers in talc are into pages that the pile alone owns, from any thread.
-unsafe impl Send for Pile {}
-
 impl Pile {
     const fn new(pages: Pages, limit: &'static AtomicUsize) -> Self {
         Self { talc: Talc::new(Manual), pages, limit, taken: 0, end: None, fresh: 0 }
@@ -323,7 +320,7 @@ mod tests {
 
     static NO_LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-    /// Fresh pages that stay for ever; every second time they are adjacent to nothing.
+    /// Fresh pages that stay for ever, wherever the system puts them.
     fn pages(size: usize, _hint: usize) -> Option<NonNull<[u8]>> {
         let layout = Layout::from_size_align(size, 4096).ok()?;
         // SAFETY: the layout is not empty.

@@ -115,9 +115,10 @@ impl Image {
     }
 }
 
-/// The linker's bounds of the constructors.
+/// What runs before `main`, with argc, argv and envp.
 type Constructor = extern "C" fn(i32, *const *const u8, *const *const u8);
 
+// The linker's bounds of the constructors.
 unsafe extern "C" {
     static __init_array_start: [Constructor; 0];
     static __init_array_end: [Constructor; 0];
