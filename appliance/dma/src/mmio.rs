@@ -59,6 +59,12 @@ impl Mmio {
         }
     }
 
+    /// Whether a device could be plugged in there.
+    #[must_use]
+    pub fn is_slot(registers: &Registers) -> bool {
+        registers.read::<u32>(MAGIC) == MAGIC_WORD
+    }
+
     fn write_address(&self, at: usize, address: u64) {
         self.registers.write(at, address as u32);
         self.registers.write(at + 4, (address >> 32) as u32);

@@ -46,6 +46,44 @@ pub trait Transport {
     fn acknowledge(&mut self);
 }
 
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn offered(&self) -> u64 {
+        (**self).offered()
+    }
+
+    fn accept(&mut self, features: u64) {
+        (**self).accept(features);
+    }
+
+    fn status(&self) -> u8 {
+        (**self).status()
+    }
+
+    fn set_status(&mut self, status: u8) {
+        (**self).set_status(status);
+    }
+
+    fn longest(&mut self, queue: u16) -> Claim {
+        (**self).longest(queue)
+    }
+
+    fn install(&mut self, queue: u16, ring: &Ring) {
+        (**self).install(queue, ring);
+    }
+
+    fn kick(&mut self, queue: u16) {
+        (**self).kick(queue);
+    }
+
+    fn config(&self, at: usize, into: &mut [u8]) {
+        (**self).config(at, into);
+    }
+
+    fn acknowledge(&mut self) {
+        (**self).acknowledge();
+    }
+}
+
 /// Reads until two looks at the generation agree; a device that never stops changing gets its last word.
 pub(crate) fn steady(generation: impl Fn() -> u32, mut read: impl FnMut()) {
     for _ in 0..16 {
