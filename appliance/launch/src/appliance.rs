@@ -1,4 +1,4 @@
-//! Where the appliance's ELF is: built here when we stand in the workspace, beside us otherwise.
+//! Where the programs are that we start: built here when we stand in the workspace, beside us otherwise.
 
 use std::env::{current_exe, var_os};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ pub(crate) enum NoAppliance {
     NoCargo(std::io::Error),
     #[error("the appliance does not build: see cargo's words above")]
     DoesNotBuild,
+    #[error("xentropyd is not at {}: put it there, or name the socket of the host's with --entropy PATH", .0.display())]
+    NoDaemon(PathBuf),
     #[error("this program does not know its own place ({0}): name the appliance with --appliance FILE")]
     Lost(#[from] std::io::Error),
 }
@@ -27,10 +29,17 @@ pub(crate) fn elf(named: Option<&Path>) -> Result<PathBuf, NoAppliance> {
     if file.is_file() { Ok(file) } else { Err(NoAppliance::NotThere(file)) }
 }
 
+/// The entropy daemon, which lies beside the appliance.
+pub(crate) fn daemon(elf: &Path) -> Result<PathBuf, NoAppliance> {
+    let places = [elf.to_path_buf(), current_exe()?].map(|place| place.with_file_name("xentropyd"));
+    let [first, _] = &places;
+    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| NoAppliance::NoDaemon(first.clone()))
+}
+
 /// Cargo started us, so the sources are here: build what ships and take it from cargo's folder.
 fn built(cargo: &Path, workspace: &Path) -> Result<PathBuf, NoAppliance> {
-    eprintln!("gatehouse: building the appliance (cargo build --release -p appliance)");
-    let words = ["build", "--quiet", "--release", "--package", "appliance"];
+    eprintln!("gatehouse: building the appliance (cargo build --release -p appliance -p xentropyd)");
+    let words = ["build", "--quiet", "--release", "--package", "appliance", "--package", "xentropyd"];
     let status =
         Command::new(cargo).args(words).current_dir(workspace).status().map_err(NoAppliance::NoCargo)?;
     if !status.success() {

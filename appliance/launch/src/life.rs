@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::cable::Gateway;
 use crate::child::{Ward, described};
+use crate::feeder::Feeder;
 use crate::watch::Watch;
 use crate::{console, signals};
 use std::cell::Cell;
@@ -42,6 +43,9 @@ impl Bench {
 /// An appliance that was started.
 pub(crate) struct Started {
     pub(crate) ward: Ward,
+    /// What feeds it; it ends when this value goes.
+    #[allow(dead_code, reason = "held, not read")]
+    pub(crate) feeder: Feeder,
     pub(crate) gateway: Option<Gateway>,
     /// What to show when it serves.
     pub(crate) addresses: Vec<String>,

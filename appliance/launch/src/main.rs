@@ -10,6 +10,7 @@ mod cable;
 mod check;
 mod child;
 mod console;
+mod feeder;
 mod init;
 mod life;
 mod pack;

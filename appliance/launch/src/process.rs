@@ -2,6 +2,7 @@
 
 use crate::cable::{self, APPLIANCE, GATEWAY, Gateway, PREFIX};
 use crate::child::{Ward, leashed};
+use crate::feeder::Feeder;
 use crate::life::{Bench, Started};
 use crate::run::{Order, Trouble};
 use rustix::fd::AsRawFd;
@@ -11,27 +12,30 @@ use std::process::{Command, ExitStatus, Stdio};
 
 /// Starts it on a cable: no right is needed, and we carry its connections.
 pub(crate) fn on_a_cable(elf: &Path, order: &Order, bench: &Bench) -> Result<Started, Trouble> {
+    let feeder = Feeder::start(elf, order.entropy.as_deref())?;
     let ports = cable::take_ports(&order.published())?;
     let (ours, theirs) = cable::ends()?;
     let mut command = command(elf)?;
     command.arg("--cable").arg(theirs.as_raw_fd().to_string());
     command.arg("--address").arg(format!("{APPLIANCE}/{PREFIX}"));
     command.arg("--gateway").arg(GATEWAY.to_string());
-    command.args(order.published_https());
+    command.args(order.published_https()).args(["--entropy", &feeder.end()]);
     // From here until our copy goes, every child would inherit the cable; there is only the one.
     fcntl_setfd(&theirs, FdFlags::empty()).map_err(std::io::Error::from)?;
     let ward = Ward::start(&mut command)?;
     drop(theirs);
     let gateway = Gateway::open(ours, ports, &order.allow_out, (&bench.tasks, &bench.watch), bench.now())?;
-    Ok(Started { ward, gateway: Some(gateway), addresses: order.addresses(), is_well: ExitStatus::success })
+    let gateway = Some(gateway);
+    Ok(Started { ward, feeder, gateway, addresses: order.addresses(), is_well: ExitStatus::success })
 }
 
 /// Starts it on a TAP device: it is a neighbour in a real network, and we only watch.
 pub(crate) fn on_a_tap(elf: &Path, tap: &str, order: &Order) -> Result<Started, Trouble> {
+    let feeder = Feeder::start(elf, order.entropy.as_deref())?;
     let mut command = command(elf)?;
-    command.args(["--tap", tap]).args(order.own_words());
+    command.args(["--tap", tap]).args(order.own_words()).args(["--entropy", &feeder.end()]);
     let ward = Ward::start(&mut command)?;
-    Ok(Started { ward, gateway: None, addresses: order.addresses(), is_well: ExitStatus::success })
+    Ok(Started { ward, feeder, gateway: None, addresses: order.addresses(), is_well: ExitStatus::success })
 }
 
 fn command(elf: &Path) -> std::io::Result<Command> {

@@ -30,6 +30,9 @@ pub(crate) struct Order {
     /// The way out of the TAP device's network; once for each family.
     #[arg(long, value_name = "IP", requires = "tap")]
     gateway: Vec<IpAddr>,
+    /// Take entropy from the host's xentropyd at this socket; without it, the appliance has one of its own.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) entropy: Option<PathBuf>,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,

@@ -73,7 +73,7 @@ fn try_live<W: World>(world: &mut W) -> Result<Ended, Ended> {
 
 fn greeting(settings: &Settings) -> String {
     let addresses: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
-    format!("open at {}: HTTPS on 443, HTTP on 80", addresses.join(" and "))
+    format!("ready: HTTPS on 443 and HTTP on 80 at {}", addresses.join(" and "))
 }
 
 /// Everything that dies when the machine was copied.
