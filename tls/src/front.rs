@@ -18,8 +18,8 @@ use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::ServerConfig;
-use rustls::server::{Acceptor, UnbufferedServerConnection};
+use rustls::server::{AcceptedAlert, Acceptor, UnbufferedServerConnection};
+use rustls::{Error, ServerConfig};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -179,22 +179,39 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Result<
                 Ok(Some(hello)) => {
                     return Ok(hello.client_hello().server_name().map(|n| n.to_ascii_lowercase().into()));
                 }
-                Err((error, mut alert)) => {
-                    let mut words = Vec::new();
-                    let _ = alert.write_all(&mut words);
-                    wire.outgoing.append(&words);
-                    return Err(Refused::at_hello(error));
-                }
+                Err((error, alert)) => return Err(unheard(wire, error, alert)),
             }
         }
     }
 }
+
+/// A ClientHello that nobody here can answer, and the alert for it. To old versions rustls says `handshake_failure`,
+/// because of what they cannot offer; but it is the version that is wrong.
+fn unheard<S>(wire: &mut Wire<S>, error: Error, mut alert: AcceptedAlert) -> Refused {
+    let version = wire.incoming.rest().get(9..11);
+    if matches!(error, Error::PeerIncompatible(_))
+        && version.is_some_and(|version| version < TLS12.as_slice())
+    {
+        wire.outgoing.append(&PROTOCOL_VERSION);
+        return Refused::new(Kind::Version, "older than TLS 1.2");
+    }
+    let mut words = Vec::new();
+    let _ = alert.write_all(&mut words);
+    wire.outgoing.append(&words);
+    Refused::at_hello(error)
+}
+
+/// TLS 1.2, as it stands in a ClientHello.
+const TLS12: [u8; 2] = [3, 3];
 
 /// The largest ClientHello: post-quantum shares and a ticket with a client's chain in it fit well.
 const LARGEST_HELLO: usize = 24 * 1024;
 
 /// A fatal alert as it stands on the wire: rustls would say `access_denied`, but the name is what is wrong.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The same, for a client that is too old.
+const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// The same, for a client whose certificate was good when its session began.
 const CERTIFICATE_UNKNOWN: [u8; 7] = [21, 3, 3, 0, 2, 2, 46];

@@ -12,6 +12,7 @@
 //! * `refusal`: why a handshake did not become a session, by kind.
 //! * `identity`: who the peer is, in words, and the proof that it was verified.
 //! * `provider`, `hybrid`: which cryptography is offered.
+//! * `papers`: PEM, and a look at what the operator has.
 //! * `mint`: certificates made in memory.
 //!
 //! Nothing here opens a socket, starts a thread or reads a clock: streams, timers and the [`Calendar`] are given.
@@ -24,6 +25,7 @@ mod front;
 mod hybrid;
 mod identity;
 pub mod mint;
+pub mod papers;
 mod provider;
 mod refusal;
 mod session;

@@ -38,7 +38,7 @@ pub struct End {
 #[derive(Default)]
 pub struct Pipe {
     bytes: VecDeque<u8>,
-    /// All that ever went through.
+    /// What went through since somebody asked for it.
     pub seen: Vec<u8>,
     /// Whether the writer has closed it.
     pub closed: bool,
@@ -46,6 +46,7 @@ pub struct Pipe {
     pub gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    remembers: bool,
     piece: usize,
     capacity: usize,
 }
@@ -58,8 +59,9 @@ pub fn pipe(piece: usize) -> (End, End) {
 }
 
 impl End {
-    /// What this end has sent so far.
+    /// What this end sends from now on.
     pub fn sent(&self) -> Rc<RefCell<Pipe>> {
+        self.to.borrow_mut().remembers = true;
         self.to.clone()
     }
 
@@ -114,7 +116,9 @@ impl AsyncWrite for End {
             return Poll::Pending;
         }
         pipe.bytes.extend(&bytes[..count]);
-        pipe.seen.extend(&bytes[..count]);
+        if pipe.remembers {
+            pipe.seen.extend(&bytes[..count]);
+        }
         drop(pipe);
         wake(&self.to, &RefCell::default());
         Poll::Ready(Ok(count))

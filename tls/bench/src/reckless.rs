@@ -204,28 +204,62 @@ pub async fn converse(
             std::io::Write::write_all(&mut connection.writer(), words).unwrap();
             connection.send_close_notify();
         }
-        let mut out = Vec::new();
-        while connection.wants_write() {
-            connection.write_tls(&mut out).unwrap();
-        }
-        let _ = crate::write_all(stream, &out).await;
-        let mut bytes: &[u8] = &read_some(stream).await.unwrap_or_default();
-        if bytes.is_empty() {
-            return Err(Error::General("cut".into()));
-        }
-        while !bytes.is_empty() {
-            if connection.read_tls(&mut bytes).unwrap() == 0 {
-                return Ok(heard);
-            }
-            let state = connection.process_new_packets()?;
-            let mut some = vec![0; state.plaintext_bytes_to_read()];
-            std::io::Read::read_exact(&mut connection.reader(), &mut some).unwrap();
-            heard.extend(some);
-            if state.peer_has_closed() {
-                return Ok(heard);
-            }
+        say(connection, stream).await;
+        heard.extend(hear(connection, stream).await?);
+        if connection.process_new_packets()?.peer_has_closed() {
+            return Ok(heard);
         }
     }
+}
+
+/// Says `words` after the handshake and hears so many bytes.
+///
+/// # Errors
+/// As [`converse`].
+pub async fn talk(
+    connection: &mut Connection,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    words: &[u8],
+    count: usize,
+) -> Result<Vec<u8>, Error> {
+    let (mut said, mut heard) = (false, Vec::new());
+    connection.set_buffer_limit(None);
+    loop {
+        if !connection.is_handshaking() && !said {
+            said = true;
+            std::io::Write::write_all(&mut connection.writer(), words).unwrap();
+        }
+        say(connection, stream).await;
+        if heard.len() >= count && said {
+            return Ok(heard);
+        }
+        heard.extend(hear(connection, stream).await?);
+    }
+}
+
+/// Sends what waits.
+async fn say(connection: &mut Connection, stream: &mut (impl AsyncWrite + Unpin)) {
+    let mut out = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut out).unwrap();
+    }
+    let _ = crate::write_all(stream, &out).await;
+}
+
+/// Hears what comes next.
+async fn hear(connection: &mut Connection, stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Error> {
+    let mut bytes: &[u8] = &read_some(stream).await.unwrap_or_default();
+    let mut heard = Vec::new();
+    if bytes.is_empty() {
+        return Err(Error::General("cut".into()));
+    }
+    while !bytes.is_empty() && connection.read_tls(&mut bytes).unwrap() > 0 {
+        let state = connection.process_new_packets()?;
+        let mut some = vec![0; state.plaintext_bytes_to_read()];
+        std::io::Read::read_exact(&mut connection.reader(), &mut some).unwrap();
+        heard.extend(some);
+    }
+    Ok(heard)
 }
 
 /// A group that no server has heard of: whoever offers it first is asked to try again.
