@@ -6,6 +6,7 @@ use symbols as _;
 
 use keeper::Ended;
 use linux::{Draws, Process};
+use virtio::Guest;
 use world::World;
 
 /// The command line, or something that it names, cannot be followed.
@@ -18,11 +19,13 @@ fn main() {
         print!("{}", help());
         return;
     }
-    if boot::on_bare_metal() {
-        println!("gatehouse {} (layout by {})", env!("CARGO_PKG_VERSION"), boot::layout());
-    } else {
-        in_a_process();
-    }
+    println!("gatehouse {} (layout by {})", env!("CARGO_PKG_VERSION"), boot::layout());
+    if boot::on_bare_metal() { in_a_machine() } else { in_a_process() }
+}
+
+fn in_a_machine() {
+    let mut world = Guest::open().unwrap_or_else(|unfit| refuse(&unfit));
+    finish(&mut world);
 }
 
 fn in_a_process() {
