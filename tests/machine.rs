@@ -45,6 +45,43 @@ pub struct Ended {
     pub left: Option<i32>,
 }
 
+/// A machine that runs. It ends with this value.
+#[derive(Debug)]
+pub struct Running {
+    qemu: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Running {
+    /// Everything that it has written to its serial line so far.
+    #[must_use]
+    pub fn console(&self) -> String {
+        text(&self.folder.path().join("serial"))
+    }
+
+    /// Waits until the console shows `word`, and gives all of it; the test fails when that takes too long.
+    #[must_use]
+    pub fn said(&self, word: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let console = self.console();
+            if console.contains(word) {
+                return console;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let complaints = text(&self.folder.path().join("complaints"));
+        panic!("it never said {word:?}, but {:?}; QEMU: {complaints:?}", self.console());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
 impl Machine {
     /// A board with 64 MiB and every CPU feature that QEMU can emulate.
     #[must_use]
@@ -99,6 +136,14 @@ impl Machine {
         let status = wait(&mut qemu, || text(&serial).contains(word));
         let left = status.and_then(|status| (status & 1 == 1).then_some(status >> 1));
         Ended { console: text(&serial), complaints: text(&folder.path().join("complaints")), left }
+    }
+
+    /// Starts an image and leaves it to the caller, for as long as the caller holds it.
+    #[must_use]
+    pub fn running(&self, image: &Path) -> Running {
+        let folder = tempfile::tempdir().expect("a folder for the machine");
+        let qemu = self.start(image, &folder.path().join("serial"));
+        Running { qemu, folder }
     }
 
     fn start(&self, image: &Path, serial: &Path) -> Child {

@@ -1,0 +1,257 @@
+//! The KVM world on real (emulated) devices: network, named ports and random bytes on every board.
+//!
+//! The image is `appliance/probes/guest.rs`; the test holds the other end of its cable and of its ports.
+
+use bench::machine::{BOARDS, Board, Machine, Running, probes};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const CONTROL: &str = "gatehouse.control";
+const ENTROPY: &str = "org.openmirage.entropy.2";
+
+/// A machine with all devices, and the other ends of them.
+struct Bench {
+    machine: Running,
+    cable: TcpStream,
+    folder: tempfile::TempDir,
+}
+
+fn image() -> PathBuf {
+    probes().with_file_name("guest")
+}
+
+fn suffix(board: Board) -> &'static str {
+    if board == Board::Microvm { "device" } else { "pci" }
+}
+
+/// A board whose devices speak the interface of virtio 1.0.
+fn modern(board: Board) -> Machine {
+    let machine = Machine::on(board);
+    if board == Board::Microvm {
+        machine.with(&["-global", "virtio-mmio.force-legacy=false"])
+    } else {
+        machine
+    }
+}
+
+impl Bench {
+    fn on(board: Board) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = suffix(board);
+        let cable = TcpListener::bind("127.0.0.1:0").unwrap();
+        let net = format!("socket,id=n,connect={}", cable.local_addr().unwrap());
+        let [nic, serial, rng] = ["net", "serial", "rng"].map(|name| format!("virtio-{name}-{kind}"));
+        let [control, entropy] = [CONTROL, ENTROPY].map(|name| {
+            let path = folder.path().join(name);
+            format!("socket,id={name},path={},server=on,wait=off", path.display())
+        });
+        let [a, b] = [CONTROL, ENTROPY].map(|name| format!("virtserialport,chardev={name},name={name}"));
+        let machine = modern(board).line("one --two=3").with(&[
+            "-netdev",
+            &net,
+            "-device",
+            &format!("{nic},netdev=n"),
+            "-device",
+            &serial,
+            "-device",
+            &rng,
+            "-chardev",
+            &control,
+            "-device",
+            &a,
+            "-chardev",
+            &entropy,
+            "-device",
+            &b,
+        ]);
+        let machine = machine.running(&image());
+        let (cable, _) = cable.accept().unwrap();
+        cable.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = machine.said("ready");
+        Self { machine, cable, folder }
+    }
+
+    /// Sits down at the other end of a port.
+    fn peer(&self, name: &str) -> UnixStream {
+        let peer = UnixStream::connect(self.folder.path().join(name)).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer
+    }
+
+    /// How many frames the guest sent back, and how often it woke up.
+    fn sum(&self) -> (u64, u64) {
+        let mut peer = self.peer(CONTROL);
+        peer.write_all(b"sum\n").unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with('\n') {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).unwrap();
+            answer.push(byte[0].into());
+        }
+        let mut numbers = answer.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+        (numbers.next().unwrap(), numbers.next().unwrap())
+    }
+}
+
+/// A frame of the type for experiments, with a number in it and the rest made from the number.
+fn frame(number: u32, len: usize) -> Vec<u8> {
+    let mut frame = [&[0x52, 0x54, 0, 0x12, 0x34, 0x56][..], &[2, 0, 0, 0, 0, 1], &[0x88, 0xb5]].concat();
+    frame.extend(number.to_be_bytes());
+    frame.extend((frame.len()..len).map(|at| (at as u32).wrapping_mul(number + 7) as u8));
+    frame
+}
+
+fn send(cable: &mut impl Write, frame: &[u8]) {
+    cable.write_all(&[&(frame.len() as u32).to_be_bytes()[..], frame].concat()).unwrap();
+}
+
+fn receive(cable: &mut impl Read) -> Vec<u8> {
+    let mut len = [0; 4];
+    cable.read_exact(&mut len).unwrap();
+    let mut frame = vec![0; u32::from_be_bytes(len) as usize];
+    cable.read_exact(&mut frame).unwrap();
+    frame
+}
+
+/// What comes back when a frame was sent: the same, with the addresses swapped.
+fn echo(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[..12].rotate_left(6);
+    frame
+}
+
+#[test]
+fn every_board_has_a_network_named_ports_and_random_bytes() {
+    for board in BOARDS {
+        let mut bench = Bench::on(board);
+        let console = bench.machine.console();
+        assert!(console.contains("mac: [82, 84, 0, 18, 52, 86], mtu: 1500"), "{board:?}: {console}");
+        assert!(console.contains("words [\"one\", \"--two=3\"]"), "{board:?}: {console}");
+        assert!(console.contains("random 16 ["), "{board:?}: {console}");
+        assert!(!console.contains("virtio:"), "a complaint on {board:?}: {console}");
+        for name in [CONTROL, ENTROPY] {
+            assert!(console.contains(&format!("channel {name}\n")), "{board:?}: {console}");
+            let mut peer = bench.peer(name);
+            peer.write_all(b"who is there?").unwrap();
+            let mut answer = [0; 13];
+            peer.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"who is there?");
+        }
+        for len in [60, 61, 1514, 4084, 4085, 9014, 65_000] {
+            send(&mut bench.cable, &frame(9, len));
+            assert!(receive(&mut bench.cable) == echo(frame(9, len)), "{len} bytes on {board:?}");
+        }
+    }
+}
+
+#[test]
+fn a_storm_of_tiny_frames_comes_back_whole_and_in_order() {
+    const FRAMES: u32 = 30_000;
+    for board in [Board::Microvm, Board::Q35] {
+        let bench = Bench::on(board);
+        let mut outward = bench.cable.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            let all: Vec<u8> =
+                (0..FRAMES).flat_map(|number| [vec![0, 0, 0, 60], frame(number, 60)].concat()).collect();
+            outward.write_all(&all).unwrap();
+        });
+        let mut inward = std::io::BufReader::new(&bench.cable);
+        for number in 0..FRAMES {
+            assert!(receive(&mut inward) == echo(frame(number, 60)), "frame {number} on {board:?}");
+        }
+        sender.join().unwrap();
+        assert_eq!(bench.sum().0, u64::from(FRAMES));
+    }
+}
+
+#[test]
+fn a_port_is_opened_and_closed_again_and_again_and_never_mixes_its_peers() {
+    let bench = Bench::on(Board::Microvm);
+    for round in 0..30_u32 {
+        let mut peer = bench.peer(ENTROPY);
+        let said: Vec<u8> = (0..20_000_u32).map(|at| (at ^ round) as u8).collect();
+        let mut writer = peer.try_clone().unwrap();
+        let ours = said.clone();
+        let talker = std::thread::spawn(move || writer.write_all(&ours).unwrap());
+        let mut heard = vec![0; said.len()];
+        peer.read_exact(&mut heard).unwrap();
+        assert!(heard == said, "round {round}");
+        talker.join().unwrap();
+    }
+    let end = Instant::now() + PATIENCE;
+    let count = |word: &str| bench.machine.console().matches(&format!("{ENTROPY} {word}")).count();
+    while count("closed") < 30 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((count("opened"), count("closed")), (30, 30));
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_nobody() {
+    let mut bench = Bench::on(Board::Microvm);
+    let mut deaf = bench.peer(ENTROPY);
+    deaf.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    while deaf.write(&[1; 10_000]).is_ok() {}
+    for number in 0..100 {
+        send(&mut bench.cable, &frame(number, 200));
+        assert!(receive(&mut bench.cable) == echo(frame(number, 200)));
+    }
+    let mut heard = [0; 100_000];
+    deaf.read_exact(&mut heard).unwrap();
+    assert!(heard.iter().all(|byte| *byte == 1), "and it may read later");
+}
+
+#[test]
+fn who_has_nothing_to_do_sleeps() {
+    for board in BOARDS {
+        let bench = Bench::on(board);
+        let (_, before) = bench.sum();
+        std::thread::sleep(Duration::from_secs(2));
+        let (_, after) = bench.sum();
+        assert!(after - before < 30, "it woke {} times on {board:?}", after - before);
+    }
+}
+
+#[test]
+fn the_words_about_devices_are_understood_and_taken_away() {
+    let machine = modern(Board::Microvm).line("one").with(&["-M", "acpi=off"]);
+    let machine = machine.with(&["-netdev", "user,id=n", "-device", "virtio-net-device,netdev=n"]);
+    let machine = machine.with(&["-device", "virtio-rng-device"]).running(&image());
+    let console = machine.said("ready");
+    assert!(console.contains("words [\"one\"]") && console.contains("random 16"), "{console}");
+}
+
+#[test]
+fn what_cannot_be_used_is_named_with_the_remedy() {
+    let net = ["-netdev", "user,id=n", "-device", "virtio-net-device,netdev=n"];
+    let told = |machine: Machine, words: [&str; 2]| {
+        let console = machine.run_until(&image(), "give the machine a virtio-net").console;
+        for word in words {
+            assert!(console.contains(word), "{word:?} is not in {console:?}");
+        }
+    };
+    told(Machine::on(Board::Microvm).with(&net), ["old interface", "virtio-mmio.force-legacy=false"]);
+    told(modern(Board::Microvm).with(&net).with(&["-M", "ioapic2=on"]), ["interrupt", "ioapic2=off"]);
+    let no_messages = ["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,vectors=0"];
+    told(modern(Board::Q35).with(&no_messages), ["PCI 00:", "MSI-X"]);
+    let old =
+        ["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,disable-modern=on,disable-legacy=off"];
+    told(modern(Board::Pc).with(&old), ["PCI 00:", "old interface"]);
+}
+
+#[test]
+fn a_device_behind_a_bridge_is_found() {
+    let bridged = ["-device", "pcie-root-port,id=behind", "-netdev", "user,id=n"];
+    let net = ["-device", "virtio-net-pci,netdev=n,bus=behind"];
+    let machine = modern(Board::Q35).with(&bridged).with(&net).running(&image());
+    assert!(machine.said("ready").contains("mtu: 1500"));
+}
+
+/// The path of the image is known before any test starts a machine, so that none of them waits for the compiler.
+#[test]
+fn the_image_is_there() {
+    assert!(Path::new(&image()).exists());
+}
