@@ -1,85 +1,219 @@
 //! What is said to a request: the decision, without any I/O.
 
 use crate::Visit;
+use crate::dress::dress;
+use crate::figures::{self, PLACE};
 use crate::house::{Found, House, Leaf, Site};
 use crate::page::Page;
 use crate::path;
 use crate::porter::Refusal;
+use crate::represent::{put, represent, whole};
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
+
+/// Where certificate authorities look for their challenges, over plain HTTP.
+const CHALLENGE: &str = "/.well-known/acme-challenge/";
 
 /// The answer to one request.
 pub(crate) fn answer(house: &House, visit: &Visit, head: &Parts) -> Response<Page> {
-    match find_site(house, visit, head) {
-        Ok(site) if head.method == Method::GET || head.method == Method::HEAD => page(site, head),
-        Ok(_) => without(StatusCode::METHOD_NOT_ALLOWED, "Pages can be fetched, and nothing else."),
-        Err((status, why)) => without(status, why),
+    let mut answer = match find_site(house, visit, head) {
+        Ok((site, host)) => {
+            let asked = Asked { house, visit, head, site, host: &host };
+            asked.answer()
+        }
+        Err(why) => sentence(why.0, why.1),
+    };
+    if head.method == Method::HEAD {
+        let page = core::mem::take(answer.body_mut());
+        if answer.status() != StatusCode::NOT_MODIFIED {
+            answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(page.length()));
+        }
     }
+    answer
 }
 
 type Why = (StatusCode, &'static str);
 
-/// The site that was meant, if this connection may ask it.
-fn find_site<'a>(house: &'a House, visit: &Visit, head: &Parts) -> Result<&'a Site, Why> {
-    let host = host(head).ok_or((StatusCode::BAD_REQUEST, "A request names its host once."))?;
-    let named = visit.server_name.as_deref();
-    if named.is_some_and(|name| !name.eq_ignore_ascii_case(host.trim_end_matches('.'))) {
-        return Err((StatusCode::MISDIRECTED_REQUEST, "This connection was opened for another name."));
+const NO_HOST: Why = (StatusCode::BAD_REQUEST, "A request names its host once.");
+const OTHER_NAME: Why = (StatusCode::MISDIRECTED_REQUEST, "This connection was opened for another name.");
+const NO_SITE: Why = (StatusCode::NOT_FOUND, "There is no site of that name here.");
+
+/// The site that was meant, if this connection may ask it, and the host's name.
+fn find_site<'a>(house: &'a House, visit: &Visit, head: &Parts) -> Result<(&'a Site, String), Why> {
+    let host = host(head).ok_or(NO_HOST)?;
+    if visit.server_name.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(&host)) {
+        return Err(OTHER_NAME);
     }
-    let site = visit.site.or_else(|| house.site_named(&host.to_ascii_lowercase()));
-    let site = site.and_then(|place| house.sites.get(place));
-    site.ok_or((StatusCode::NOT_FOUND, "There is no site of that name here."))
+    // Behind TLS the site was chosen by the handshake: its policy held, and no header may lead to another.
+    let chosen = if visit.secure { visit.site } else { house.site_named(&host).or(house.default_site) };
+    let site = chosen.and_then(|place| house.sites.get(place)).ok_or(NO_SITE)?;
+    Ok((site, host))
 }
 
-/// The host that a request names, without its port.
-fn host(head: &Parts) -> Option<&str> {
-    let field = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let authority = head.uri.authority().map(|authority| authority.as_str()).or(field)?;
-    let bare = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None => authority.split(':').next()?,
+/// The host that a request names: in lower case, without its port and without the dot of the root.
+fn host(head: &Parts) -> Option<String> {
+    let mut fields = head.headers.get_all(header::HOST).iter();
+    let field = fields.next().map(|value| value.to_str().map_err(drop));
+    let (field, line) = (field.transpose().ok()?, head.uri.authority().map(|authority| authority.as_str()));
+    if fields.next().is_some()
+        || field.is_some_and(|field| line.is_some_and(|line| !line.eq_ignore_ascii_case(field)))
+    {
+        return None;
+    }
+    let authority = line.or(field)?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map(|(host, rest)| (host, rest.strip_prefix(':')))?,
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
-    Some(bare).filter(|bare| !bare.is_empty() && !authority.contains('@'))
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    let numeric = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    (!host.is_empty() && host.bytes().all(letter) && numeric).then(|| host.to_ascii_lowercase())
 }
 
-fn page(site: &Site, head: &Parts) -> Response<Page> {
-    let Ok(path) = path::decode(head.uri.path()) else {
-        return without(StatusCode::BAD_REQUEST, "The address is not one that a page could have.");
-    };
-    match site.shelf.find(&path) {
-        Found::Page(leaf) => whole(&leaf),
-        Found::Folder | Found::Nothing => without(StatusCode::NOT_FOUND, "There is no such page here."),
+/// One request that has found its site.
+struct Asked<'a> {
+    house: &'a House,
+    visit: &'a Visit,
+    head: &'a Parts,
+    site: &'a Site,
+    host: &'a str,
+}
+
+impl Asked<'_> {
+    fn answer(&self) -> Response<Page> {
+        if self.head.method == Method::OPTIONS {
+            return allowing(Response::new(Page::default()), StatusCode::NO_CONTENT);
+        }
+        if self.head.method != Method::GET && self.head.method != Method::HEAD {
+            let answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "Pages can be fetched, and nothing else.");
+            return allowing(answer, StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let Ok(path) = path::decode(self.head.uri.path()) else {
+            return sentence(StatusCode::BAD_REQUEST, "No page could have this address.");
+        };
+        let mut answer = if self.visit.secure { self.page(&path) } else { self.plain(&path) };
+        dress(answer.headers_mut(), self.site, self.visit, self.host, &path);
+        answer
+    }
+
+    /// Without TLS there are challenges, and the way to HTTPS.
+    fn plain(&self, path: &str) -> Response<Page> {
+        if path.starts_with(CHALLENGE)
+            && let Found::Page(leaf) = self.site.shelf.find(path)
+        {
+            return self.leaf(&leaf);
+        }
+        let port = match self.house.https_port {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_owned() };
+        redirect(StatusCode::PERMANENT_REDIRECT, &format!("https://{host}{port}{}", relative(&self.head.uri)))
+    }
+
+    fn page(&self, path: &str) -> Response<Page> {
+        if let Some(answer) = self.redirected(path) {
+            return answer;
+        }
+        if let Some(leaf) = self.figures(path) {
+            let mut answer = self.leaf(&leaf);
+            put(answer.headers_mut(), header::CACHE_CONTROL, Some("no-store"));
+            return answer;
+        }
+        let index = if path.ends_with('/') { format!("{path}index.html") } else { path.to_owned() };
+        match self.site.shelf.find(&index) {
+            Found::Page(leaf) => self.leaf(&leaf),
+            Found::Folder if self.has(&format!("{path}/index.html")) => {
+                let (path, query) = (self.head.uri.path(), query(&self.head.uri));
+                redirect(StatusCode::PERMANENT_REDIRECT, &format!("{path}/{query}"))
+            }
+            _ => self.unnamed(path),
+        }
+    }
+
+    /// `/about` finds `about.html`, as on the hosts that people's generators are written for.
+    fn unnamed(&self, path: &str) -> Response<Page> {
+        match self.site.shelf.find(&format!("{path}.html")) {
+            Found::Page(leaf) if !path.ends_with('/') => self.leaf(&leaf),
+            _ => self.error(StatusCode::NOT_FOUND),
+        }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        matches!(self.site.shelf.find(path), Found::Page(_))
+    }
+
+    fn leaf(&self, leaf: &Leaf) -> Response<Page> {
+        represent(leaf, self.head).unwrap_or_else(|status| self.error(status))
+    }
+
+    fn figures(&self, path: &str) -> Option<Leaf> {
+        let name = path.strip_prefix(PLACE).filter(|_| self.site.words.figures)?;
+        figures::page(self.house.figures.as_deref()?, name)
+    }
+
+    /// The first redirect that fits.
+    fn redirected(&self, path: &str) -> Option<Response<Page>> {
+        self.site.words.redirects.iter().find_map(|rule| {
+            let rest = match rule.from.strip_suffix('*') {
+                Some(stem) => path.strip_prefix(stem)?,
+                None => Some("").filter(|_| rule.from == path)?,
+            };
+            let to =
+                rule.to.strip_suffix('*').map_or_else(|| rule.to.clone(), |stem| path::joined(stem, rest));
+            let status = StatusCode::from_u16(rule.status).ok()?;
+            Some(redirect(status, &format!("{to}{}", query(&self.head.uri))))
+        })
+    }
+
+    /// The site's own page for an error, or a sentence.
+    fn error(&self, status: StatusCode) -> Response<Page> {
+        let own = self.site.words.errors.iter().find(|(number, _)| *number == status.as_u16());
+        let mut answer = match own.map(|(_, path)| self.site.shelf.find(path)) {
+            Some(Found::Page(leaf)) => whole(&leaf, &leaf.identity),
+            _ if status == StatusCode::NOT_FOUND => sentence(status, "There is no such page here."),
+            _ => sentence(status, status.canonical_reason().unwrap_or("This cannot be done.")),
+        };
+        *answer.status_mut() = status;
+        answer
     }
 }
 
-fn whole(leaf: &Leaf) -> Response<Page> {
-    let Some(variant) = leaf.variants.first() else {
-        return without(StatusCode::NOT_FOUND, "There is no such page here.");
-    };
-    let mut answer = Response::new(Page::whole(variant.bytes.clone()));
-    let headers = answer.headers_mut();
-    headers.extend(HeaderValue::from_str(&leaf.kind).ok().map(|kind| (header::CONTENT_TYPE, kind)));
-    headers.extend(HeaderValue::from_str(&variant.etag).ok().map(|etag| (header::ETAG, etag)));
+fn relative(uri: &Uri) -> String {
+    format!("{}{}", uri.path(), query(uri))
+}
+
+fn query(uri: &Uri) -> String {
+    uri.query().map_or_else(String::new, |query| format!("?{query}"))
+}
+
+fn allowing(mut answer: Response<Page>, status: StatusCode) -> Response<Page> {
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    answer
+}
+
+fn redirect(status: StatusCode, to: &str) -> Response<Page> {
+    let mut answer = sentence(status, "This page is elsewhere.");
+    put(answer.headers_mut(), header::LOCATION, Some(to));
     answer
 }
 
 /// An answer that is one sentence.
-pub(crate) fn without(status: StatusCode, why: &'static str) -> Response<Page> {
+pub(crate) fn sentence(status: StatusCode, why: &'static str) -> Response<Page> {
     let mut answer = Response::new(Page::whole(Bytes::from_static(why.as_bytes())));
     *answer.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, text);
     answer
 }
 
 /// What is said to a head that came past the porter.
 pub(crate) fn unseen() -> Response<Page> {
-    without(StatusCode::BAD_REQUEST, "Send the next request when this one is answered.")
+    sentence(StatusCode::BAD_REQUEST, "Send the next request when this one is answered.")
 }
 
 /// What is said when the porter refuses a head: hyper has never seen it.
@@ -91,3 +225,6 @@ pub(crate) fn refusal(Refusal(status, why): Refusal) -> String {
         why.len()
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
-//! The bench that the tests stand on: a pipe in memory, a clock that the test winds, a house of three pages.
+//! The bench that the tests stand on: a pipe in memory, a clock that the test winds, a house of a few pages.
 
-use crate::{Coding, Found, House, Leaf, Limits, Shelf, Site, Variant, Visit, serve};
+use crate::{Coding, Found, House, Leaf, Limits, Shelf, Site, Source, Variant, Visit, serve};
 use bytes::Bytes;
 use core::cell::RefCell;
 use core::pin::Pin;
@@ -91,7 +91,7 @@ impl Client {
         client
     }
 
-    /// A plain connection to the house of three pages.
+    /// A connection to the house of a few pages.
     pub(crate) fn new() -> Self {
         Self::of(Rc::new(house()), visit())
     }
@@ -162,30 +162,46 @@ impl Client {
     }
 }
 
-/// A plain visitor on port 80.
+/// A visitor that came through TLS and asked for no name.
 pub(crate) fn visit() -> Visit {
     let peer = ([192, 0, 2, 1], 40_000).into();
-    Visit { peer, port: 80, secure: false, server_name: None, site: None, h2: false }
+    Visit { peer, port: 443, secure: true, server_name: None, site: Some(0), h2: false }
 }
 
-/// A house of three pages.
+/// A house of a few pages.
 pub(crate) fn house() -> House {
-    let site = Site { names: vec!["a.example".into(), "*.w.example".into()], shelf: Rc::new(Three) };
-    House { sites: vec![site], limits: Limits::default() }
+    let words =
+        bundle::Site { names: vec!["a.example".into(), "*.w.example".into()], ..bundle::Site::default() };
+    let sites = vec![Site { words, shelf: Rc::new(Few) }];
+    House { sites, default_site: None, limits: Limits::default(), https_port: 443, figures: None }
 }
 
-/// `/`, `/empty` and the large `/large`.
-struct Three;
+/// The pages of a small site.
+struct Few;
 
-impl Shelf for Three {
+impl Shelf for Few {
     fn find(&self, path: &str) -> Found {
         let bytes = match path {
-            "/" => Bytes::from_static(b"<p>hello"),
-            "/empty" => Bytes::new(),
+            "/index.html" | "/sub/index.html" | "/about.html" | "/sub/a b.html" => {
+                Bytes::from_static(b"<p>hello")
+            }
+            "/404.html" => Bytes::from_static(b"<p>lost"),
+            "/.well-known/acme-challenge/token" => Bytes::from_static(b"proof"),
+            "/digits" => Bytes::from_static(b"0123456789"),
             "/large" => (0..1_000_000_u32).map(|at| at as u8).collect(),
+            "/sub" | "/sub/" | "/" | "/empty" => return Found::Folder,
             _ => return Found::Nothing,
         };
-        let variants = vec![Variant { coding: Coding::Identity, etag: "\"1\"".into(), bytes }];
-        Found::Page(Leaf { kind: "text/html; charset=utf-8".into(), variants })
+        let variant =
+            |coding, number, bytes| Variant { coding, tag: Some([number; 16]), source: Source::Held(bytes) };
+        let gzip = variant(Coding::Gzip, 2, Bytes::from_static(b"gz"));
+        let smaller = Some(gzip).filter(|_| path == "/digits").into_iter().collect();
+        let identity = variant(Coding::Identity, 1, bytes);
+        Found::Page(Leaf {
+            kind: "text/html; charset=utf-8".into(),
+            modified: Some(1_700_000_000),
+            identity,
+            smaller,
+        })
     }
 }

@@ -1,22 +1,31 @@
 //! The house: its sites, and where their pages lie.
 
+use crate::figures::Figures;
 use crate::limits::Limits;
+use bundle::{Bundle, Coding, Estate};
+use bytes::Bytes;
 use std::rc::Rc;
 
 /// All that is served.
 pub struct House {
     /// The sites, in the order of the bundle.
     pub sites: Vec<Site>,
+    /// The site for clients that name none.
+    pub default_site: Option<usize>,
     /// What one connection may take.
     pub limits: Limits,
+    /// The port at which the world reaches HTTPS: where redirects lead.
+    pub https_port: u16,
+    /// Who knows the live figures.
+    pub figures: Option<Rc<dyn Figures>>,
 }
 
 /// One site.
 pub struct Site {
-    /// The names that lead here, in lower case; `*.example.org` stands for one label in front.
-    pub names: Vec<String>,
     /// Its pages.
     pub shelf: Rc<dyn Shelf>,
+    /// Its names and its rules.
+    pub words: bundle::Site,
 }
 
 /// Where the pages of a site lie.
@@ -40,8 +49,12 @@ pub enum Found {
 pub struct Leaf {
     /// The media type.
     pub kind: Box<str>,
-    /// The encodings; the first is the identity.
-    pub variants: Vec<Variant>,
+    /// When it was last changed, in seconds since 1970.
+    pub modified: Option<u64>,
+    /// The page as it is.
+    pub identity: Variant,
+    /// Its smaller encodings.
+    pub smaller: Vec<Variant>,
 }
 
 /// One encoding of a page.
@@ -49,34 +62,96 @@ pub struct Leaf {
 pub struct Variant {
     /// How it is encoded.
     pub coding: Coding,
-    /// A strong validator, with its quotation marks.
-    pub etag: Box<str>,
-    /// The bytes.
-    pub bytes: bytes::Bytes,
+    /// Differs between any two contents and any two codings; none for what is never the same twice.
+    pub tag: Option<[u8; 16]>,
+    /// Where its bytes are.
+    pub source: Source,
 }
 
-/// A content coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// As it is.
-    Identity,
-    /// gzip.
-    Gzip,
-    /// Brotli.
-    Brotli,
-    /// Zstandard.
-    Zstd,
+/// Where bytes are.
+#[derive(Clone)]
+pub enum Source {
+    /// Here.
+    Held(Bytes),
+    /// In a bundle, which verifies them as they are read.
+    Packed(Rc<Bundle>, bundle::Variant),
+}
+
+impl Source {
+    /// How many bytes there are.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::Packed(_, variant) => variant.length,
+        }
+    }
+}
+
+impl Leaf {
+    /// A page that is made for one answer.
+    #[must_use]
+    pub fn fleeting(kind: &str, bytes: impl Into<Bytes>) -> Self {
+        let identity = Variant { coding: Coding::Identity, tag: None, source: Source::Held(bytes.into()) };
+        Self { kind: kind.into(), modified: None, identity, smaller: Vec::new() }
+    }
+
+    /// Every encoding.
+    pub fn variants(&self) -> impl Iterator<Item = &Variant> {
+        core::iter::once(&self.identity).chain(&self.smaller)
+    }
 }
 
 impl House {
-    /// The site of that name.
+    /// The house that a bundle describes.
+    #[must_use]
+    pub fn of(bundle: Rc<Bundle>) -> Self {
+        let Estate { default_site, https_port, limits, sites, .. } = bundle.estate().clone();
+        let shelf = |site| -> Rc<dyn Shelf> { Rc::new(Packed { bundle: bundle.clone(), site }) };
+        let site = |(place, words)| Site { shelf: shelf(place), words };
+        Self {
+            sites: sites.into_iter().enumerate().map(site).collect(),
+            default_site: default_site.and_then(|site| usize::try_from(site).ok()),
+            limits: limits.into(),
+            https_port,
+            figures: None,
+        }
+    }
+
+    /// The site of that name; exact names come before wildcards.
     #[must_use]
     pub fn site_named(&self, host: &str) -> Option<usize> {
-        let exact = self.sites.iter().position(|site| site.names.iter().any(|name| name == host));
-        exact.or_else(|| {
-            let (_, parent) = host.split_once('.')?;
-            let is_wild = |name: &String| name.strip_prefix("*.") == Some(parent);
-            self.sites.iter().position(|site| site.names.iter().any(is_wild))
-        })
+        let place =
+            |name: &str| self.sites.iter().position(|site| site.words.names.iter().any(|n| n == name));
+        place(host).or_else(|| place(&format!("*.{}", host.split_once('.')?.1)))
+    }
+}
+
+/// The pages of one site of a bundle.
+struct Packed {
+    bundle: Rc<Bundle>,
+    site: usize,
+}
+
+impl Shelf for Packed {
+    fn find(&self, path: &str) -> Found {
+        match self.bundle.find(self.site, path) {
+            bundle::Found::Leaf(leaf) => self.leaf(&leaf).map_or(Found::Nothing, Found::Page),
+            bundle::Found::Folder => Found::Folder,
+            bundle::Found::Nothing => Found::Nothing,
+        }
+    }
+}
+
+impl Packed {
+    fn leaf(&self, leaf: &bundle::Leaf<'_>) -> Option<Leaf> {
+        let mut variants = self.bundle.variants(leaf).map(|variant| Variant {
+            coding: variant.coding,
+            tag: Some(variant.tag),
+            source: Source::Packed(self.bundle.clone(), variant),
+        });
+        let identity = variants.next()?;
+        let smaller = variants.collect();
+        Some(Leaf { kind: leaf.kind.into(), modified: Some(leaf.modified), identity, smaller })
     }
 }

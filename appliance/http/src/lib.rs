@@ -5,14 +5,19 @@
 //!
 //! The map: `porter` looks at each HTTP/1 head before hyper sees it and refuses what two parsers could read in two
 //! ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the stream as hyper likes
-//! it and the measure of its pace; `house` finds the site; `answer` decides what to say; `page` is what is said.
+//! it and the measure of its pace; `house` has the sites; `answer` decides what to say, with `codings`, `conditions` and
+//! `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds the headers; `page` is what is said.
 //!
 //! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream, pages from
 //! memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
 #![forbid(unsafe_code)]
 
 mod answer;
+mod codings;
+mod conditions;
+mod dress;
 mod exchange;
+mod figures;
 mod house;
 mod limits;
 mod line;
@@ -20,12 +25,16 @@ mod one;
 mod page;
 mod path;
 mod porter;
+mod ranges;
+mod represent;
 mod two;
 
 #[cfg(test)]
 mod bench;
 
-pub use house::{Coding, Found, House, Leaf, Shelf, Site, Variant};
+pub use bundle::Coding;
+pub use figures::Figures;
+pub use house::{Found, House, Leaf, Shelf, Site, Source, Variant};
 pub use limits::Limits;
 
 use futures_io::{AsyncRead, AsyncWrite};

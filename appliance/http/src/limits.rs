@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 /// The limits of every connection. The defaults suit the open internet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How long a connection may rest between requests.
     pub idle: Duration,
@@ -41,5 +41,34 @@ impl Default for Limits {
             requests: 10_000,
             streams: 100,
         }
+    }
+}
+
+impl From<bundle::Limits> for Limits {
+    fn from(words: bundle::Limits) -> Self {
+        let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Self {
+            idle: seconds(words.idle),
+            head: seconds(words.head),
+            stall: seconds(words.stall),
+            floor: count(words.floor),
+            linger: Self::default().linger,
+            head_bytes: count(words.head_bytes),
+            head_lines: count(words.head_lines),
+            target: count(words.target),
+            requests: words.requests,
+            streams: words.streams,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_a_bundle_are_ours() {
+        assert_eq!(Limits::from(bundle::Limits::default()), Limits::default());
     }
 }

@@ -1,8 +1,10 @@
 //! What is said: a body that was in memory before it was asked for.
 
 use crate::exchange::Exchange;
+use crate::house::Source;
+use bundle::Broken;
 use bytes::Bytes;
-use core::convert::Infallible;
+use core::ops::Range;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use hyper::body::{Body, Frame, SizeHint};
@@ -10,24 +12,36 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A page is handed to hyper in slices of this size: small enough that its progress shows.
-const SLICE: usize = 64 * 1024;
+const SLICE: u64 = 64 * 1024;
 
 /// A body of zero or more pieces. Its end, or its drop, ends the answer it belongs to.
+#[derive(Default)]
 pub(crate) struct Page {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<(Source, Range<u64>)>,
     left: u64,
     exchange: Option<Rc<Exchange>>,
 }
 
 impl Page {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self::of([bytes])
+        let mut page = Self::default();
+        page.held(bytes);
+        page
     }
 
-    pub(crate) fn of(pieces: impl IntoIterator<Item = Bytes>) -> Self {
-        let pieces: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
-        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces, left, exchange: None }
+    /// Adds bytes that are here.
+    pub(crate) fn held(&mut self, bytes: Bytes) {
+        let all = 0..bytes.len() as u64;
+        self.part(Source::Held(bytes), all);
+    }
+
+    /// Adds a part of a source.
+    pub(crate) fn part(&mut self, source: Source, range: Range<u64>) {
+        let length = range.end.saturating_sub(range.start);
+        if length > 0 {
+            self.left = self.left.saturating_add(length);
+            self.pieces.push_back((source, range));
+        }
     }
 
     /// The exchange that is open for as long as this page is.
@@ -35,23 +49,43 @@ impl Page {
         exchange.opened();
         self.exchange = Some(exchange.clone());
     }
+
+    /// How much is left to say.
+    pub(crate) fn length(&self) -> u64 {
+        self.left
+    }
+
+    /// The next slice, verified where it comes from a bundle.
+    fn slice(&mut self) -> Option<Result<Bytes, Broken>> {
+        let (source, range) = self.pieces.front_mut()?;
+        let wanted = range.end.saturating_sub(range.start).min(SLICE);
+        let mut bytes = match source {
+            Source::Held(bytes) => bytes.slice(usize::try_from(range.start).ok()?..),
+            Source::Packed(bundle, variant) => match bundle.read(variant, range.start) {
+                Ok(bytes) => bytes,
+                Err(broken) => return Some(Err(broken)),
+            },
+        };
+        bytes.truncate(usize::try_from(wanted).ok()?);
+        let count = bytes.len() as u64;
+        range.start = range.start.saturating_add(count);
+        self.left = self.left.saturating_sub(count);
+        if range.start >= range.end {
+            self.pieces.pop_front();
+        }
+        Some(Ok(bytes))
+    }
 }
 
 impl Body for Page {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(piece) = self.pieces.front_mut() else { return Poll::Ready(None) };
-        let slice = piece.split_to(piece.len().min(SLICE));
-        if piece.is_empty() {
-            self.pieces.pop_front();
-        }
-        self.left = self.left.saturating_sub(slice.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(slice))))
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Poll::Ready(self.slice().map(|slice| slice.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

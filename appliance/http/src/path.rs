@@ -22,6 +22,20 @@ pub(crate) fn decode(address: &str) -> Result<String, NoPath> {
     if path.starts_with('/') && !path.split('/').any(steps) { Ok(path) } else { Err(NoPath) }
 }
 
+/// A decoded rest of a path behind a stem, coded again so that it cannot be anything but a path.
+pub(crate) fn joined(stem: &str, rest: &str) -> String {
+    // A slash behind a slash would make a path into the name of a host.
+    let rest = if stem.ends_with('/') { rest.trim_start_matches('/') } else { rest };
+    rest.bytes().fold(stem.to_owned(), |mut path, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+        path
+    })
+}
+
 fn pair(high: Option<u8>, low: Option<u8>) -> Result<u8, NoPath> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     match (digit(high), digit(low)) {
@@ -39,6 +53,13 @@ mod tests {
         assert_eq!(decode("/a%20b/%C3%A9").as_deref(), Ok("/a b/é"));
         assert_eq!(decode("/%2541").as_deref(), Ok("/%41"));
         assert_eq!(decode("/...").as_deref(), Ok("/..."));
+    }
+
+    #[test]
+    fn a_rest_is_coded_again() {
+        assert_eq!(joined("/new/", "a b/é?#%"), "/new/a%20b/%C3%A9%3F%23%25");
+        assert_eq!(joined("/", "/evil.example/"), "/evil.example/");
+        assert_eq!(joined("https://b.example/", "//x\r\n"), "https://b.example/x%0D%0A");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::settings::Settings;
 use core::fmt;
 use core::time::Duration;
-use http::{Coding, Found, House, Leaf, Limits, Shelf, Site, Variant, Visit};
+use http::{Found, House, Leaf, Limits, Shelf, Site, Visit};
 use net::{Handle, Listener, PortTaken, Stream};
 use std::rc::Rc;
 use tasks::Tasks;
@@ -57,10 +57,14 @@ impl Rooms {
         settings: &Settings,
         calendar: &Calendar,
     ) -> Result<Rc<Self>, BadHouse> {
-        let site = Site { names: names(settings), shelf: Rc::new(OnePage::new()) };
+        let words = bundle::Site { names: names(settings), ..bundle::Site::default() };
+        let sites = vec![Site { words, shelf: Rc::new(OnePage::new()) }];
+        let https_port = settings.published;
+        let house =
+            House { sites, default_site: Some(0), limits: Limits::default(), https_port, figures: None };
         let front =
             Front::new(vec![minted(world, settings)?], Some(0), calendar.clone()).map_err(BadHouse::Flaw)?;
-        Ok(Rc::new(Self { front, house: Rc::new(House { sites: vec![site], limits: Limits::default() }) }))
+        Ok(Rc::new(Self { front, house: Rc::new(house) }))
     }
 
     /// Opens every door.
@@ -124,14 +128,12 @@ struct OnePage(Leaf);
 
 impl OnePage {
     fn new() -> Self {
-        let bytes = include_bytes!("welcome.html").as_slice().into();
-        let whole = Variant { coding: Coding::Identity, etag: "\"welcome\"".into(), bytes };
-        Self(Leaf { kind: "text/html; charset=utf-8".into(), variants: vec![whole] })
+        Self(Leaf::fleeting("text/html; charset=utf-8", include_bytes!("welcome.html").as_slice()))
     }
 }
 
 impl Shelf for OnePage {
     fn find(&self, path: &str) -> Found {
-        if path == "/" { Found::Page(self.0.clone()) } else { Found::Nothing }
+        if path == "/index.html" { Found::Page(self.0.clone()) } else { Found::Nothing }
     }
 }

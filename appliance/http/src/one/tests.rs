@@ -2,8 +2,12 @@ use crate::bench::{Client, house};
 use std::rc::Rc;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
-const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\netag: \"1\"\r\n\
-                     content-length: 8\r\n\r\n<p>hello";
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n\
+                     etag: \"01010101010101010101010101010101\"\r\n\
+                     last-modified: Tue, 14 Nov 2023 22:13:20 GMT\r\naccept-ranges: bytes\r\n\
+                     x-content-type-options: nosniff\r\nx-frame-options: SAMEORIGIN\r\n\
+                     referrer-policy: strict-origin-when-cross-origin\r\n\
+                     cross-origin-opener-policy: same-origin\r\ncontent-length: 8\r\n\r\n<p>hello";
 
 #[test]
 fn a_page_is_fetched_and_the_connection_stays() {
