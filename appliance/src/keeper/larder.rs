@@ -27,6 +27,8 @@ pub(crate) struct Larder {
     guest: Guest,
     health: Health,
     told: Option<Diet>,
+    /// The host's random device was asked and has not answered.
+    asked: bool,
 }
 
 /// What the loop has to know of a turn.
@@ -45,7 +47,7 @@ impl Larder {
         let found = second.or_else(|| Some((world.channel(CHANNEL_1)?, Version::One)));
         let version = found.map_or(Version::Two, |(_, version)| version);
         let (guest, health) = (Guest::new(version), Health::new());
-        Self { channel: found.map(|(channel, _)| channel), guest, health, told: None }
+        Self { channel: found.map(|(channel, _)| channel), guest, health, told: None, asked: false }
     }
 
     /// Sleeps and feeds until the pool holds a full seed. Draws nothing and opens nothing.
@@ -158,19 +160,18 @@ impl Larder {
         self.guest.sent(taken);
     }
 
-    /// The moment itself and the host's random device are mixed in; neither counts.
-    fn stir<W: World>(&self, world: &mut W) {
+    /// The moment itself and the host's random device are mixed in; neither counts. What was asked for is fetched:
+    /// bytes that nobody takes would end every sleep.
+    fn stir<W: World>(&mut self, world: &mut W) {
         let mut bytes = zeroize::Zeroizing::new([0; 64]);
-        let count = if self.hungry() { world.host_random(bytes.as_mut_slice()) } else { 0 };
+        self.asked |= POOL.with_borrow(Pool::is_hungry);
+        let count = if self.asked { world.host_random(bytes.as_mut_slice()) } else { 0 };
+        self.asked &= count == 0;
         let now = world.now().nanos().to_le_bytes();
         POOL.with_borrow_mut(|pool| {
             pool.stir(bytes.get(..count).unwrap_or_default());
             pool.stir(&now);
         });
-    }
-
-    fn hungry(&self) -> bool {
-        POOL.with_borrow(Pool::is_hungry)
     }
 
     fn tell_of_the_diet<W: World>(&mut self, world: &mut W) {
