@@ -81,11 +81,11 @@ impl Caller {
         let mut wire = Wire::new(stream, self.scratch.clone());
         let connection = UnbufferedClientConnection::new(self.config.clone(), self.name.clone())?;
         let shaking = shake::hands(&mut wire, Engine::Client(Box::new(connection)), &Unguarded);
-        let shaken = timers.within(patience, shaking).await.unwrap_or_else(|late| Err(late.into()));
+        let shaken = Box::pin(timers.within(patience, shaking)).await.unwrap_or_else(|late| Err(late.into()));
         match shaken.map_err(Stopped::refused) {
             Ok(given) => Ok(given.under(Some(&self.trust)).session(wire, timers)),
             Err(refused) => {
-                shake::part(&mut wire, timers).await;
+                Box::pin(shake::part(&mut wire, timers)).await;
                 Err(refused)
             }
         }

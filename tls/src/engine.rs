@@ -70,21 +70,15 @@ impl Engine {
         step
     }
 
-    /// Takes the alert that a failed step left behind.
+    /// Takes the alert that a failed step left behind. Not a step more than that: rustls would look at the same bytes
+    /// again, and fail again.
     pub(crate) fn last_words(&mut self, incoming: &mut Backlog, outgoing: &mut Backlog) {
         let mut heard = Backlog::default();
-        for _ in 0..MOST_LAST_WORDS {
-            let before = outgoing.len();
-            let step = self.step(incoming, outgoing, &mut heard, &Wish::Listen);
-            if step.is_err() || outgoing.len() == before {
-                return;
-            }
+        while self.common().wants_write() && self.step(incoming, outgoing, &mut heard, &Wish::Listen).is_ok()
+        {
         }
     }
 }
-
-/// An alert, and what may have been queued before it: a first flight, tickets, an answer to a key update.
-const MOST_LAST_WORDS: usize = 8;
 
 /// Where a step writes.
 struct Pens<'a> {

@@ -63,6 +63,12 @@ impl Front {
         self.terms.borrow_mut().clear();
     }
 
+    /// The secret that tickets are made from: give it to the front that takes this one's place, and sessions go on.
+    #[must_use]
+    pub fn ticket_secret(&self) -> TicketSecret {
+        self.tickets.borrow().clone()
+    }
+
     /// The site that answers to `name`; exact names come before wildcards.
     #[must_use]
     pub fn site(&self, name: &str) -> Option<SiteId> {
@@ -83,14 +89,12 @@ impl Front {
         patience: Duration,
     ) -> Result<(Session<S>, SiteId), Refused> {
         let mut wire = Wire::new(stream, self.scratch.clone());
-        match timers
-            .within(patience, self.greet(&mut wire, port))
-            .await
-            .unwrap_or_else(|late| Err(late.into()))
-        {
+        // Boxed: a task that goes on with the session must not carry the room for a handshake to its end.
+        let greeting = Box::pin(timers.within(patience, self.greet(&mut wire, port)));
+        match greeting.await.unwrap_or_else(|late| Err(late.into())) {
             Ok((given, site)) => Ok((given.session(wire, timers), site)),
             Err(refused) => {
-                shake::part(&mut wire, timers).await;
+                Box::pin(shake::part(&mut wire, timers)).await;
                 Err(refused)
             }
         }

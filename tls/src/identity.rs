@@ -10,6 +10,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 /// The peer's certificate, described. It was verified before this was made.
+///
+/// Every text is short and printable, whatever the certificate holds, so that it can stand in a header or a log: control
+/// characters are escaped as RFC 4514 does it, and what is longer than a kilobyte is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The subject, as RFC 4514 writes it; empty when it cannot be read.
@@ -61,9 +64,9 @@ impl Identity {
         let fingerprint = Fingerprint::of(der);
         match X509Certificate::from_der(der) {
             Ok((_, certificate)) => Self {
-                subject: certificate.subject().to_string().into(),
-                issuer: certificate.issuer().to_string().into(),
-                serial: hexadecimal(certificate.raw_serial()),
+                subject: text(&certificate.subject().to_string()),
+                issuer: text(&certificate.issuer().to_string()),
+                serial: text(&hexadecimal(certificate.raw_serial())),
                 names: names(&certificate),
                 not_after: certificate.validity().not_after.timestamp(),
                 fingerprint,
@@ -80,14 +83,36 @@ impl Identity {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> Box<str> {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+/// The longest that one text of an identity is, in characters.
+const LONGEST: usize = 1024;
+
+/// The most names of one subject that are told.
+const MOST_NAMES: usize = 64;
+
+fn text(words: &str) -> Box<str> {
+    printable(words, LONGEST).into()
+}
+
+/// The first `most` characters, with control characters escaped.
+pub(crate) fn printable(words: &str, most: usize) -> String {
+    let mut clean = String::with_capacity(words.len().min(most));
+    for letter in words.chars().take(most) {
+        match letter {
+            control if control.is_control() => clean.push_str(&format!("\\{:02x}", u32::from(control))),
+            letter => clean.push(letter),
+        }
+    }
+    clean
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {
     let extension = certificate.subject_alternative_name().ok().flatten();
     let all = extension.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    all.iter().filter_map(name).collect()
+    all.iter().filter_map(name).take(MOST_NAMES).collect()
 }
 
 fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
@@ -98,7 +123,7 @@ fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
         GeneralName::IPAddress(bytes) => format!("IP:{}", address(bytes)?),
         _ => return None,
     };
-    Some(words.into())
+    Some(text(&words))
 }
 
 fn address(bytes: &[u8]) -> Option<core::net::IpAddr> {
@@ -124,5 +149,30 @@ impl<'a> Admitted<'a> {
     #[must_use]
     pub fn identity(&self) -> &'a Identity {
         self.identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_certificate_says_cannot_end_a_line_or_fill_a_log() {
+        assert_eq!(printable("CN=a\r\nX-Admin: 1\u{1b}[2J", 99), "CN=a\\0d\\0aX-Admin: 1\\1b[2J");
+        assert_eq!(printable(&"ü".repeat(5000), 7), "ü".repeat(7));
+        let nothing = Identity::describe(b"no certificate");
+        assert_eq!((&*nothing.subject, nothing.names.len(), nothing.not_after), ("", 0, 0));
+    }
+
+    #[test]
+    fn an_identity_has_subject_names_and_fingerprint() {
+        let days = crate::mint::Validity::days(core::time::Duration::from_secs(1_790_000_000), 9);
+        let ca = crate::mint::Authority::new("CA", days).unwrap();
+        let minted = ca.server(&["example.org", "2001:db8::7"], days).unwrap();
+        let identity = Identity::describe(&minted.chain[0]);
+        assert_eq!((&*identity.subject, &*identity.issuer), ("CN=example.org", "CN=CA"));
+        assert_eq!(*identity.names, ["DNS:example.org".into(), "IP:2001:db8::7".into()]);
+        assert_eq!(identity.fingerprint, Fingerprint::of(&minted.chain[0]));
+        assert_eq!(identity.fingerprint.to_string().len(), 64);
     }
 }

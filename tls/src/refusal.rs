@@ -1,5 +1,6 @@
 //! Why a handshake did not become a session.
 
+use crate::identity::printable;
 use core::fmt;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 use tasks::TooLate;
@@ -115,13 +116,16 @@ impl Kind {
 pub struct Refused {
     /// What kind of refusal.
     pub kind: Kind,
-    /// The same in words; for logs only, never to decide on.
+    /// The same in words; for logs only, never to decide on. Short and printable, whatever the peer sent.
     pub why: String,
 }
 
+/// A line of the log has room for it.
+const LONGEST_WHY: usize = 240;
+
 impl Refused {
     pub(crate) fn new(kind: Kind, why: impl fmt::Display) -> Self {
-        Self { kind, why: why.to_string() }
+        Self { kind, why: printable(&why.to_string(), LONGEST_WHY) }
     }
 
     /// What rustls says of the very first message: there, an unknown content type means that this is no TLS.

@@ -98,3 +98,49 @@ fn an_idle_session_costs_less_than_eight_kilobytes() {
         }
     }
 }
+
+/// One handshake that fails in this way.
+fn fail(bench: &Bench, front: &Rc<tls::Front>, way: usize, config: &Arc<rustls::ClientConfig>) {
+    let (mut near, far) = pipe(100_000);
+    let (front, timers) = (front.clone(), bench.tasks.timers().clone());
+    let mut connection = calling(config, if way == 0 { "example.com" } else { "example.org" });
+    let serve = async move { front.accept(far, 443, &timers, PATIENCE).await.map(drop).unwrap_err() };
+    let call = async move {
+        match way {
+            0 | 1 => drop(tls_bench::reckless::converse(&mut connection, &mut near, b"hello").await),
+            2 => drop(write_all(&mut near, b"GET / HTTP/1.1\r\n\r\n").await),
+            3 => drop(write_all(&mut near, &[22, 3, 1, 2, 0, 1, 0]).await),
+            _ => drop(tls_bench::read_all(&mut near).await),
+        }
+    };
+    run(&bench.tasks, serve, call);
+}
+
+#[test]
+fn memory_is_flat_after_any_number_of_handshakes_that_fail() {
+    let bench = Bench::default();
+    let mut site = bench.site(&["example.org"]);
+    site.clients = ClientPolicy::Required(bench.trust());
+    let front = bench.front(vec![site]);
+    let configs = VERSIONS.map(|version| Arc::new(client(version, None)));
+    let storm = |rounds: usize| {
+        for round in 0..rounds {
+            fail(&bench, &front, round % 5, &configs[round % 2]);
+        }
+        HELD.get()
+    };
+    let before = storm(50);
+    let after = storm(500);
+    assert!(after <= before + 4096, "{before} bytes before, {after} after");
+}
+
+#[test]
+fn a_task_does_not_carry_the_room_for_a_handshake_to_its_end() {
+    let bench = Bench::default();
+    let front = bench.front(vec![bench.site(&["example.org"])]);
+    let (_near, far) = pipe(1);
+    let timers = bench.tasks.timers().clone();
+    let size = size_of_val(&front.accept(far, 443, &timers, PATIENCE));
+    println!("a handshake: {size} bytes of future");
+    assert!(size < 1024, "{size}");
+}
