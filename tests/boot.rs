@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 /// Runs one twin of the probes to its good end and gives what it said.
 fn live(machine: Machine, twin: &str) -> String {
-    let Ended { console, left, complaints } = machine.line(&format!("twin={twin}")).run(probes());
+    let Ended { console, left, complaints, .. } = machine.line(&format!("twin={twin}")).run(probes());
     assert!(
         left == Some(0) && console.contains(&format!("lived: {twin}\n")),
         "{twin}: {left:?}: {console}{complaints}"
@@ -32,8 +32,8 @@ fn it_boots_with_16_mib_and_with_more_than_4_gib() {
         (Board::Q35, 5_000, 4_900),
     ] {
         let said = live(Machine::on(board).memory(memory), "memory");
-        let heap: u64 = said.split("heap: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-        assert!(heap >= least * 1024, "{board:?} with {memory} MiB has a heap of {heap} KiB");
+        let free: u64 = said.split("free: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        assert!(free >= least * 1024, "{board:?} with {memory} MiB has {free} KiB to give");
     }
 }
 
@@ -127,6 +127,23 @@ fn a_command_line_that_is_too_long_is_refused_in_one_line() {
     let ended = Machine::on(Board::Microvm).line(&long).run(probes());
     assert_eq!(ended.console, "gatehouse cannot start: the command line has too many words\n");
     assert_eq!(ended.left, Some(66));
+}
+
+#[test]
+fn without_an_exit_port_the_machine_ends_all_the_same() {
+    for board in BOARDS {
+        let ended = Machine::on(board).line("twin=where").without_exit_port().run(probes());
+        assert!(ended.by_itself && ended.console.ends_with("lived: where\n"), "{board:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_cpu_without_nx_is_refused_in_one_line() {
+    let ended = Machine::on(Board::Microvm).cpu("qemu64,-nx").run_until(probes(), "\n");
+    assert!(
+        ended.console.contains("gatehouse cannot start: this CPU lacks 64-bit mode or NX\n"),
+        "{ended:?}"
+    );
 }
 
 fn module(name: &str, bytes: &[u8]) -> std::path::PathBuf {

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Each probe, and the fault that it must die of.
-const FAULTS: [(&str, &str); 18] = [
+const FAULTS: [(&str, &str); 19] = [
     ("read-null", "#PF (error 0x0, address 0x0,"),
     ("write-text", "#PF (error 0x3, address "),
     ("write-text-by-window", "#PF (error 0x2, address "),
-    ("write-text-where-it-was-loaded", "#PF (error 0x2, address 0x2"),
+    ("write-text-where-it-was-loaded", "#PF (error 0x2, address 0x"),
     ("write-rodata", "#PF (error 0x3, address "),
     ("write-relro", "#PF (error 0x3, address "),
     ("write-table", "#PF (error 0x3, address "),
     ("write-gate", "#PF (error 0x3, address "),
+    ("write-plan", "#PF (error 0x3, address "),
     ("write-module", "#PF (error 0x3, address "),
     ("execute-heap", "#PF (error 0x11, address "),
     ("execute-data", "#PF (error 0x11, address "),

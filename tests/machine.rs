@@ -32,6 +32,7 @@ pub struct Machine {
     line: String,
     module: Option<PathBuf>,
     extra: Vec<String>,
+    exit_port: bool,
 }
 
 /// A machine that has ended.
@@ -43,6 +44,8 @@ pub struct Ended {
     pub complaints: String,
     /// What it left with: the number that it gave to the exit port; `None` when it was reset or had to be ended.
     pub left: Option<i32>,
+    /// True when it ended by itself.
+    pub by_itself: bool,
 }
 
 /// A machine that runs. It ends with this value.
@@ -87,7 +90,7 @@ impl Machine {
     #[must_use]
     pub fn on(board: Board) -> Self {
         let (cpu, line) = ("max".to_owned(), String::new());
-        Self { board, memory: 64, cpu, line, module: None, extra: Vec::new() }
+        Self { board, memory: 64, cpu, line, module: None, extra: Vec::new(), exit_port: true }
     }
 
     /// With so many MiB of RAM.
@@ -114,6 +117,12 @@ impl Machine {
         Self { module: Some(module.to_owned()), ..self }
     }
 
+    /// Without the port that takes the number to leave with: it ends as a machine does.
+    #[must_use]
+    pub fn without_exit_port(self) -> Self {
+        Self { exit_port: false, ..self }
+    }
+
     /// With more words for QEMU.
     #[must_use]
     pub fn with(mut self, words: &[&str]) -> Self {
@@ -135,7 +144,8 @@ impl Machine {
         let mut qemu = self.start(image, &serial);
         let status = wait(&mut qemu, || text(&serial).contains(word));
         let left = status.and_then(|status| (status & 1 == 1).then_some(status >> 1));
-        Ended { console: text(&serial), complaints: text(&folder.path().join("complaints")), left }
+        let complaints = text(&folder.path().join("complaints"));
+        Ended { console: text(&serial), complaints, left, by_itself: status.is_some() }
     }
 
     /// Starts an image and leaves it to the caller, for as long as the caller holds it.
@@ -154,8 +164,11 @@ impl Machine {
             Board::Pc => "pc",
         };
         qemu.args(["-accel", "tcg", "-M", board, "-cpu", &self.cpu, "-m", &self.memory.to_string()]);
-        qemu.args(["-nodefaults", "-display", "none", "-no-reboot", "-device"]);
-        qemu.args(["isa-debug-exit,iobase=0xf4,iosize=4", "-append", &self.line, "-kernel"]).arg(image);
+        qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
+        if self.exit_port {
+            qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        }
+        qemu.args(["-append", &self.line, "-kernel"]).arg(image);
         qemu.arg("-serial").arg(format!("file:{}", serial.display()));
         if let Some(module) = &self.module {
             qemu.arg("-initrd").arg(module);
@@ -183,15 +196,13 @@ fn wait(qemu: &mut Child, enough: impl Fn() -> bool) -> Option<i32> {
     None
 }
 
-/// The appliance with its probes: images that must die, and their twins. In a target folder of its own.
+/// The appliance with its probes: images that must die, and their twins.
 #[must_use]
 pub fn probes() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let target = built("../probes");
-        let folder = format!("--target-dir={}", target.display());
-        let output = cargo(&["build", "--package=appliance", "--features=probes", &folder]);
+        let output = cargo(&["build", "--package=appliance", "--features=probes", "--profile=probes"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        target.join("x86_64-unknown-linux-gnu/debug/appliance")
+        built("probes/appliance")
     })
 }

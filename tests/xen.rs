@@ -4,7 +4,7 @@ use bench::machine::probes;
 use bench::outer::Outer;
 use std::time::{Duration, Instant};
 
-/// Starts a domain with this command line and waits for its last word on Xen's console.
+/// Starts a domain with this command line, waits for its last word on Xen's console, and for its end.
 fn domain(xen: &Outer, line: &str, word: &str) -> String {
     let words = format!(
         "name=\"gatehouse\"\ntype=\"pvh\"\nkernel=\"/tmp/appliance\"\nramdisk=\"/tmp/module\"\ncmdline=\"{line}\"\n\
@@ -17,7 +17,10 @@ fn domain(xen: &Outer, line: &str, word: &str) -> String {
     while !xen.serial().contains(word) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(100));
     }
-    let _ = xen.try_run("xl destroy gatehouse", Duration::from_secs(20));
+    assert!(xen.serial().contains(word), "{}", xen.serial());
+    while xen.run("xl list").contains("gatehouse") {
+        assert!(Instant::now() < end, "the domain has not left");
+    }
     xen.serial()
 }
 
@@ -26,12 +29,11 @@ fn a_domain_boots_keeps_its_promises_and_dies_of_the_right_fault() {
     let xen = Outer::xen();
     xen.put(probes(), "/tmp/appliance");
     for twin in ["registers", "tables", "clock", "module"] {
-        let said = domain(&xen, &format!("twin={twin}"), &format!("lived: {twin}"));
-        assert!(said.contains(&format!("lived: {twin}")), "{said}");
+        let _ = domain(&xen, &format!("twin={twin}"), &format!("lived: {twin}"));
     }
     for (probe, fault) in [("write-text", "(error 0x3, address "), ("overflow-stack", "(error 0x2, address ")]
     {
         let said = domain(&xen, &format!("probe={probe}"), fault);
-        assert!(said.contains("fault: #PF at image+0x") && said.contains(fault), "{said}");
+        assert!(said.contains("fault: #PF at image+0x"), "{said}");
     }
 }

@@ -105,6 +105,7 @@ pub(crate) unsafe fn set_msr(number: u32, value: u64) -> bool {
 core::arch::global_asm!(
     ".section .text.gatehouse_msr, \"ax\", @progbits",
     ".globl gatehouse_rdmsr, gatehouse_rdmsr_at, gatehouse_wrmsr, gatehouse_wrmsr_at, gatehouse_no_msr",
+    ".hidden gatehouse_rdmsr, gatehouse_rdmsr_at, gatehouse_wrmsr, gatehouse_wrmsr_at, gatehouse_no_msr",
     "gatehouse_rdmsr:",
     "gatehouse_rdmsr_at: rdmsr",
     "movl $1, %ecx",

@@ -45,6 +45,18 @@ pvh_start32:
     movl    %edx, (%ebx)
     leal    (door_stack_top - .Lhere)(%ebp), %esp
 
+    movl    %ebx, %edi                      # CPUID takes ebx
+    movl    $0x80000000, %eax
+    cpuid
+    cmpl    $0x80000001, %eax
+    jb      .Lrefuse
+    movl    $0x80000001, %eax
+    cpuid
+    andl    $0x20100000, %edx               # long mode and NX
+    cmpl    $0x20100000, %edx
+    jne     .Lrefuse
+    movl    %edi, %ebx
+
     leal    (door_tables - .Lhere)(%ebp), %edi
     movl    %edi, %edx
     xorl    %eax, %eax
@@ -87,6 +99,21 @@ pvh_start32:
     pushl   $8
     pushl   %eax
     lretl
+
+.Lrefuse:
+    leal    (.Lwhy - .Lhere)(%ebp), %esi
+    movw    $0x3f8, %dx
+1:  lodsb
+    outb    %al, %dx
+    testb   %al, %al
+    jnz     1b
+    movb    $0xfe, %al
+    outb    %al, $0x64                      # the keyboard controller's reset, where there is one
+2:  cli
+    hlt
+    jmp     2b
+.Lwhy:
+    .asciz  "gatehouse cannot start: this CPU lacks 64-bit mode or NX\n"
 
     .code64
 .Llong:

@@ -54,7 +54,21 @@ pub(crate) enum Origin {
 }
 
 /// The plan, once the door has been passed. Empty in every other world.
-pub(crate) static PLAN: Lone<OnceCell<Plan>> = Lone::new(OnceCell::new());
+pub(crate) static PLAN: Sealed = Sealed(Lone::new(OnceCell::new()));
+
+/// Whole pages, which the plan itself makes read-only: nobody bends it afterwards.
+#[repr(align(4096))]
+pub(crate) struct Sealed(Lone<OnceCell<Plan>>);
+
+impl Sealed {
+    pub(crate) fn get(&self) -> Option<&Plan> {
+        self.0.get()
+    }
+
+    fn place(&self) -> Span {
+        Span::of((&raw const *self).expose_provenance() as u64, size_of::<Self>() as u64)
+    }
+}
 
 /// Bytes for the first stack: the canary and the heap's place. Taken once.
 pub(crate) static RANDOM: Lone<Cell<[u64; 2]>> = Lone::new(Cell::new([0; 2]));
@@ -224,6 +238,8 @@ fn draw(mut plan: Plan, room: &Room, image: &Image) -> Result<Tables, Full> {
         let at = plan.image.start + (span.start - image.at);
         tables.map_run(at, span.start, span.len(), rights)?;
     }
+    let own = PLAN.place();
+    tables.map_run(plan.image.start + (own.start - image.at), own.start, own.len(), Rights::Read)?;
     for (at, memory, len) in plan.stacks.runs() {
         tables.map_run(at, memory, len, Rights::Write)?;
     }
@@ -235,7 +251,7 @@ fn draw(mut plan: Plan, room: &Room, image: &Image) -> Result<Tables, Full> {
         tables.map_run(plan.window + span.start, span.start, span.len(), rights)?;
     }
     plan.device_tables = tables.prepare(plan.devices, DEVICES)?;
-    let _ = PLAN.set(plan);
+    let _ = PLAN.0.set(plan);
     Ok(tables)
 }
 

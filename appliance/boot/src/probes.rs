@@ -16,7 +16,7 @@ use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 /// A name, what is forbidden, and what is allowed.
 type Probe = (&'static str, fn(&Plan), fn(&Plan));
 
-const PROBES: [Probe; 19] = [
+const PROBES: [Probe; 20] = [
     ("read-null", |_| peek(0), |_| peek(local())),
     ("write-text", |_| poke(text()), |_| poke(data())),
     ("write-text-by-window", |plan| poke(plan.window + memory_of(plan, text())), |_| poke(heap())),
@@ -25,6 +25,11 @@ const PROBES: [Probe; 19] = [
     ("write-relro", |_| poke(sealed()), |_| peek(sealed())),
     ("write-table", |plan| poke(table(plan)), |plan| peek(table(plan))),
     ("write-gate", |plan| poke(gate(plan)), |plan| peek(gate(plan))),
+    (
+        "write-plan",
+        |plan| poke((&raw const *plan).addr() as u64),
+        |plan| peek((&raw const *plan).addr() as u64),
+    ),
     ("write-module", |plan| poke(module(plan)), |plan| peek(module(plan))),
     ("execute-heap", |_| run(filled(heap())), |_| run(text())),
     ("execute-data", |_| run(filled(data())), |_| run(text())),

@@ -46,7 +46,7 @@ pub(crate) extern "C" fn risen() -> ! {
 fn forget_the_door() {
     let room = &raw mut gatehouse_door_room;
     // SAFETY: the crossing left the door's tables and stack for ever; this is their size in `door.s`.
-    unsafe { room.write_volatile([0; DOOR_ROOM]) };
+    unsafe { room.write_bytes(0, 1) };
 }
 
 /// Makes the first stack in the top of the main one, above everything that runs now.

@@ -15,6 +15,11 @@ const DEBUG: u16 = 0xe9;
 const EXIT: u16 = 0xf4;
 const KEYBOARD: u16 = 0x64;
 const RESET: u8 = 0xfe;
+/// Xen's hypercall about scheduling, its operation, and two reasons.
+const SCHEDULE: u64 = 29;
+const SHUTDOWN: u64 = 2;
+const POWER_OFF: u32 = 0;
+const CRASH: u32 = 3;
 /// What `leave` says when the appliance cannot start.
 const REFUSED: i32 = 66;
 /// How often a full line is asked for room before a byte is lost.
@@ -47,13 +52,35 @@ pub(crate) fn refuse(why: &str) -> ! {
     leave(REFUSED)
 }
 
-/// Ends the machine: by the launcher's exit port, else by a reset, else by a triple fault, else by silence.
+/// Ends the machine: by Xen's own call, else by the launcher's exit port, else by a reset, else by a triple fault.
 pub(crate) fn leave(code: i32) -> ! {
+    if crate::hypervisor() == crate::Hypervisor::Xen {
+        shut_down(if code == 0 { POWER_OFF } else { CRASH });
+    }
     // SAFETY: where the port exists the machine ends here; where it does not, nothing listens.
     unsafe { cpu::out32(EXIT, code.cast_unsigned()) };
     // SAFETY: the keyboard controller pulls the reset line.
     unsafe { cpu::out8(KEYBOARD, RESET) };
     fall()
+}
+
+/// Tells Xen why this domain ends. It comes back only when Xen refuses.
+fn shut_down(why: u32) {
+    let vendor = cpu::cpuid(0, 0).ecx;
+    // The last letters of AuthenticAMD and HygonGenuine: their CPUs have another instruction for it.
+    let amd = vendor == u32::from_le_bytes(*b"cAMD") || vendor == u32::from_le_bytes(*b"uine");
+    let (call, operation, reason) = (SCHEDULE, SHUTDOWN, &raw const why);
+    if amd {
+        // SAFETY: Xen reads the reason and ends the domain; the registers are those of its calling convention.
+        unsafe {
+            asm!("vmmcall", inout("rax") call => _, inout("rdi") operation => _, inout("rsi") reason => _)
+        }
+    } else {
+        // SAFETY: as above.
+        unsafe {
+            asm!("vmcall", inout("rax") call => _, inout("rdi") operation => _, inout("rsi") reason => _)
+        }
+    }
 }
 
 /// A fault with no gate to catch it resets every machine.
