@@ -170,6 +170,7 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Result<
     loop {
         let known = wire.incoming.len();
         if known > LARGEST_HELLO {
+            wire.outgoing.append(&DECODE_ERROR);
             return Err(Refused::new(Kind::TooLarge, "the ClientHello does not end"));
         }
         if poll_fn(|context| wire.poll_fill(context)).await.unwrap_or(0) == 0 {
@@ -213,6 +214,9 @@ const LARGEST_HELLO: usize = 24 * 1024;
 
 /// A fatal alert as it stands on the wire: rustls would say `access_denied`, but the name is what is wrong.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// The same, for a ClientHello that does not end.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// The same, for a client that is too old.
 const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];

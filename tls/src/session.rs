@@ -59,6 +59,17 @@ pub struct Facts {
     pub(crate) trust: Option<Trust>,
 }
 
+impl Facts {
+    /// As [`Session::is_misdirected`].
+    #[must_use]
+    pub fn is_misdirected(&self, host: &str) -> bool {
+        let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let host = bare.map_or(host, |(host, _)| host);
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.server_name.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(host))
+    }
+}
+
 /// How many bytes of plain text one write takes: two records.
 const MOUTHFUL: usize = 2 * LARGEST_RECORD;
 
@@ -87,12 +98,11 @@ impl<S> Session<S> {
         self.facts.server_name.as_deref()
     }
 
-    /// Whether a request for `host` (without its port) does not belong on this connection and deserves a 421: a name
-    /// was asked for in the handshake, and it was another one.
+    /// Whether a request for `host` does not belong on this connection and deserves a 421: a name was asked for in the
+    /// handshake, and it was another one. A port behind the host does not count.
     #[must_use]
     pub fn is_misdirected(&self, host: &str) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host);
-        self.server_name().is_some_and(|name| !name.eq_ignore_ascii_case(host))
+        self.facts.is_misdirected(host)
     }
 
     /// Who the peer is, if it showed a certificate and that was verified.

@@ -108,7 +108,8 @@ fn flight<S>(wire: &mut Wire<S>, engine: &mut Engine, heard: &mut Heard) -> Resu
             Ok(Step::PeerClosed | Step::Closed) => return Err(closed("the peer said goodbye")),
             Err(error) => {
                 engine.last_words(&mut wire.incoming, &mut wire.outgoing);
-                return Err(error.into());
+                let first = engine.common().protocol_version().is_none();
+                return Err(if first { Refused::at_hello(error) } else { error.into() });
             }
         }
     }

@@ -238,3 +238,49 @@ impl Linger {
         Pin::new(&mut self.sleep).poll(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backlog(bytes: &[u8]) -> Backlog {
+        let mut backlog = Backlog::default();
+        backlog.append(bytes);
+        backlog
+    }
+
+    #[test]
+    fn bytes_leave_in_the_order_in_which_they_came() {
+        let mut backlog = backlog(b"abc");
+        backlog.consume(1);
+        backlog.append(b"de");
+        let mut some = [0; 3];
+        assert_eq!((backlog.pour(&mut some), &some), (3, b"bcd"));
+        assert_eq!(backlog.rest(), b"e");
+    }
+
+    #[test]
+    fn an_empty_backlog_owns_no_memory() {
+        let mut backlog = backlog(&[0; 9000]);
+        backlog.consume(9000);
+        assert_eq!((backlog.len(), backlog.bytes.capacity()), (0, 0));
+        backlog.consume(usize::MAX);
+        assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn a_writer_that_fails_or_boasts_leaves_nothing_behind() {
+        let mut backlog = backlog(b"abc");
+        backlog.consume(2);
+        assert_eq!(backlog.fill(5, |_| Err(7)), Err(7));
+        assert_eq!(backlog.rest(), b"c");
+        assert_eq!(
+            backlog.fill(2, |room| {
+                room.fill(b'x');
+                Ok::<_, ()>(99)
+            }),
+            Ok(())
+        );
+        assert_eq!(backlog.rest(), b"cxx");
+    }
+}

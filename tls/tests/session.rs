@@ -169,3 +169,22 @@ fn only_a_verified_peer_is_admitted_and_only_under_its_own_trust() {
     let forged = bench.caller("example.org", Some(stranger.client("Ada")));
     assert_eq!(refusal(bench.meet(&front, forged, 4096).0), Kind::UntrustedIssuer);
 }
+
+#[test]
+fn a_request_for_another_host_than_the_one_asked_for_is_misdirected() {
+    let bench = Bench::default();
+    let front = bench.front(vec![bench.site(&["example.org"])]);
+    let (server, _client) = bench.meet(&front, bench.caller("example.org", None), 4096);
+    let server = server.unwrap();
+    for (host, wrong) in [
+        ("example.org", false),
+        ("EXAMPLE.ORG:8443", false),
+        ("example.org.", false),
+        ("www.example.org", true),
+        ("example.org:8443:1", true),
+        ("[::1]", true),
+        ("", true),
+    ] {
+        assert_eq!(server.is_misdirected(host), wrong, "{host}");
+    }
+}

@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tls::{ClientPolicy, Front, Kind, Session};
-use tls_bench::reckless::{Shown, VERSIONS, calling, client};
+use tls::{Caller, ClientPolicy, Front, Kind, Session};
+use tls_bench::reckless::{Shown, VERSIONS, answering, calling, client, server, talk};
 use tls_bench::{Bench, End, PATIENCE, close, pipe, read_all, read_some, refusal, run, write_all};
 
 const NAME: &str = "example.org";
@@ -29,8 +29,7 @@ fn recorded(bench: &Bench, front: &Rc<Front>, version: usize) -> Vec<u8> {
         let (mut session, _) = front.accept(far, 443, &timers, PATIENCE).await.unwrap();
         write_all(&mut session, b"!").await.unwrap();
     };
-    let call =
-        async move { tls_bench::reckless::talk(&mut connection, &mut near, b"hello", 1).await.unwrap() };
+    let call = async move { talk(&mut connection, &mut near, b"hello", 1).await.unwrap() };
     run(&bench.tasks, serve, call);
     sent.take().seen
 }
@@ -98,6 +97,59 @@ fn no_byte_of_a_hello_can_be_changed_into_a_way_in() {
     }
 }
 
+/// What a server answers to its first client, up to where that client speaks again.
+fn answered(bench: &Bench, version: usize) -> Vec<u8> {
+    let (near, mut far) = pipe(100_000);
+    let (sent, caller, timers) = (far.sent(), bench.caller(NAME, None), bench.tasks.timers().clone());
+    let minted = bench.server(&[NAME]);
+    let shown = Shown { chain: minted.chain, key: minted.key.der().to_vec() };
+    let mut connection = answering(server(VERSIONS[version], &shown));
+    let call = async move { caller.call(near, &timers, PATIENCE).await.map(drop).unwrap() };
+    let serve = async move { drop(talk(&mut connection, &mut far, b"", 1).await) };
+    run(&bench.tasks, call, serve);
+    sent.take().seen
+}
+
+/// Answers our caller with this, whatever it said.
+fn answer(bench: &Bench, caller: &Rc<Caller>, bytes: Vec<u8>) -> Option<Kind> {
+    let (near, mut far) = pipe(100_000);
+    let (caller, timers) = (caller.clone(), bench.tasks.timers().clone());
+    let call = async move { caller.call(near, &timers, PATIENCE).await.err().map(|refused| refused.kind) };
+    let serve = async move {
+        let _ = write_all(&mut far, &bytes).await;
+        let _ = close(&mut far).await;
+        let _ = read_all(&mut far).await;
+    };
+    run(&bench.tasks, call, serve).0
+}
+
+#[test]
+fn a_recorded_server_is_never_believed_however_it_is_cut_or_changed() {
+    let bench = Bench::default();
+    let caller = Rc::new(bench.caller(NAME, None));
+    for version in [0, 1] {
+        let all = answered(&bench, version);
+        assert!(all.len() > 500);
+        for at in 0..all.len() {
+            let mut other = all.clone();
+            other[at] ^= 0x81;
+            assert!(answer(&bench, &caller, other).is_some(), "byte {at} changed");
+            assert!(answer(&bench, &caller, all[..at].to_vec()).is_some(), "after {at} bytes");
+        }
+        assert!(answer(&bench, &caller, all).is_some(), "as it was");
+    }
+}
+
+#[test]
+fn a_caller_knows_what_is_no_tls() {
+    let bench = Bench::default();
+    let caller = Rc::new(bench.caller(NAME, None));
+    for garbage in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        assert_eq!(answer(&bench, &caller, garbage.to_vec()), Some(Kind::NotTls));
+    }
+    assert_eq!(answer(&bench, &caller, Vec::new()), Some(Kind::Closed));
+}
+
 #[test]
 fn a_hello_that_never_ends_is_too_large_before_it_is_large() {
     let bench = Bench::default();
@@ -113,9 +165,10 @@ fn a_hello_that_never_ends_is_too_large_before_it_is_large() {
         let serve = async move { refusal(front.accept(far, 443, &timers, PATIENCE).await) };
         let send = async move {
             let _ = write_all(&mut near, &bytes).await;
-            let _ = read_all(&mut near).await;
+            read_all(&mut near).await.unwrap()
         };
-        assert_eq!(run(&bench.tasks, serve, send).0, Kind::TooLarge);
+        let (kind, alert) = run(&bench.tasks, serve, send);
+        assert_eq!((kind, alert.as_slice()), (Kind::TooLarge, &[21, 3, 3, 0, 2, 2, 50][..]));
     }
 }
 
@@ -244,7 +297,7 @@ fn a_changed_record_breaks_the_session_and_the_peer_reads_bad_record_mac() {
             error.kind()
         };
         let call = async move {
-            tls_bench::reckless::talk(&mut connection, &mut near, b"", 1).await.unwrap();
+            talk(&mut connection, &mut near, b"", 1).await.unwrap();
             std::io::Write::write_all(&mut connection.writer(), b"hello").unwrap();
             let mut bytes = Vec::new();
             connection.write_tls(&mut bytes).unwrap();
