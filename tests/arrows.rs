@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("boot", &["runtime", "dma"]),
     ("virtio", &["world", "dma", "boot"]),
     ("xen", &["world", "dma", "boot"]),
-    ("linux", &["world"]),
+    ("linux", &["world", "bundle"]),
     ("net", &["world"]),
     ("tls", &["tasks"]),
     ("tls-bench", &["tls", "tasks"]),

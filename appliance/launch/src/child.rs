@@ -5,6 +5,8 @@
 //! group of its own and ends when we say so.
 
 use crate::Outcome;
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -38,6 +40,12 @@ pub(crate) fn leashed(program: impl Into<OsString>) -> io::Result<Command> {
     command.arg("leashed").arg(std::process::id().to_string()).arg("--").arg(program.into());
     command.process_group(0);
     Ok(command)
+}
+
+/// Lets the children that are started from now on inherit a descriptor, until it is closed here. Says its number.
+pub(crate) fn inherited(file: &impl AsFd) -> io::Result<String> {
+    fcntl_setfd(file, FdFlags::empty())?;
+    Ok(file.as_fd().as_raw_fd().to_string())
 }
 
 /// A child that is ended when this value goes.

@@ -4,6 +4,7 @@
 
 use crate::appliance;
 use crate::child::{Ward, leashed};
+use crate::guest::quoted;
 use crate::run::Trouble;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,16 @@ impl Feeder {
         let daemon = appliance::daemon(elf)?;
         let ward = watching(&daemon, folder.path())?;
         Ok(Self::Private(ward, folder))
+    }
+
+    /// The appliance's end of the channel, as QEMU's command line names it.
+    pub(crate) fn chardev(&self) -> String {
+        match self {
+            Self::Host(socket) => format!("path={},reconnect=1", quoted(socket)),
+            Self::Private(_, folder) => {
+                format!("path={},server=on,wait=off", quoted(&folder.path().join("appliance.entropy")))
+            }
+        }
     }
 
     /// The appliance's end of the channel, as its command line names it.

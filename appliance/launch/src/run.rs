@@ -1,7 +1,9 @@
 //! `gatehouse run`: starts an appliance, prints its console, and ends everything it started.
 
 use crate::cable::NoCable;
+use crate::guest::{self, Board};
 use crate::life::{Bench, stay};
+use crate::load::{Load, NoLoad};
 use crate::publish::{DEMO, Publish};
 use crate::{Outcome, appliance, process};
 use std::io;
@@ -11,6 +13,8 @@ use std::path::PathBuf;
 /// What to run, and on what. Without a word: the demo, on this host's loopback.
 #[derive(clap::Args, Default)]
 pub(crate) struct Order {
+    /// A folder with gatehouse.toml, or a file that `gatehouse pack` made; without it, a page of welcome.
+    bundle: Option<PathBuf>,
     /// Where the appliance lives.
     #[arg(long, value_enum, default_value_t)]
     world: World,
@@ -23,7 +27,7 @@ pub(crate) struct Order {
     pub(crate) allow_out: Vec<SocketAddr>,
     /// Use this TAP device; it must exist and belong to you, or you must be root.
     #[arg(long, value_name = "NAME", requires = "address")]
-    tap: Option<String>,
+    pub(crate) tap: Option<String>,
     /// The appliance's address on the TAP device; may be repeated.
     #[arg(long, value_name = "IP/BITS", requires = "tap")]
     address: Vec<String>,
@@ -33,17 +37,28 @@ pub(crate) struct Order {
     /// Take entropy from the host's xentropyd at this socket; without it, the appliance has one of its own.
     #[arg(long, value_name = "PATH")]
     pub(crate) entropy: Option<PathBuf>,
+    /// The memory of the machine in MB, with --world qemu; without it, what the bundle needs.
+    #[arg(long, value_name = "MB")]
+    pub(crate) mem: Option<u64>,
+    /// The board, with --world qemu [default: microvm].
+    #[arg(long, value_enum)]
+    pub(crate) machine: Option<Board>,
+    /// Write every frame of the appliance's network to this file, for wireshark; with --world qemu.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,
 }
 
 /// The worlds that this program can start.
-#[derive(Clone, Copy, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum World {
     /// A locked-in process of this host.
     #[default]
     Linux,
+    /// A guest of QEMU, with nothing beneath it.
+    Qemu,
 }
 
 /// Why the appliance does not start, and what would help.
@@ -53,22 +68,46 @@ pub(crate) enum Trouble {
     NoAppliance(#[from] appliance::NoAppliance),
     #[error(transparent)]
     NoCable(#[from] NoCable),
+    #[error(transparent)]
+    NoLoad(#[from] NoLoad),
+    #[error("QEMU is not installed: `apt-get install qemu-system-x86`, or run without --world qemu")]
+    NoQemu,
+    #[error("QEMU's user network cannot be held to --allow-out: use --world linux, or a --tap of your own")]
+    NotInQemu,
+    #[error("{0} means something with --world qemu only: leave it out, or add that")]
+    OnlyInQemu(&'static str),
     #[error("the host refuses: {0}")]
     Host(#[from] io::Error),
 }
 
 /// Starts the appliance and stays with it.
 pub(crate) fn run(order: &Order) -> Outcome {
+    order.check()?;
     let elf = appliance::elf(order.appliance.as_deref())?;
     let bench = Bench::new()?;
+    let load = order.bundle.as_deref().map(Load::of).transpose()?;
     let started = match (order.world, &order.tap) {
-        (World::Linux, None) => process::on_a_cable(&elf, order, &bench)?,
-        (World::Linux, Some(tap)) => process::on_a_tap(&elf, tap, order)?,
+        (World::Linux, None) => process::on_a_cable(&elf, order, load.as_ref(), &bench)?,
+        (World::Linux, Some(tap)) => process::on_a_tap(&elf, tap, order, load.as_ref())?,
+        (World::Qemu, _) => guest::start(&elf, order, load.as_ref())?,
     };
     stay(started, &bench)
 }
 
 impl Order {
+    /// What only a machine has must not be asked of a process.
+    fn check(&self) -> Result<(), Trouble> {
+        let asked = [
+            ("--mem", self.mem.is_some()),
+            ("--machine", self.machine.is_some()),
+            ("--pcap", self.pcap.is_some()),
+        ];
+        match asked.into_iter().find(|(_, given)| *given) {
+            Some((word, _)) if self.world == World::Linux => Err(Trouble::OnlyInQemu(word)),
+            _ => Ok(()),
+        }
+    }
+
     /// What is published: the demo's ports if nothing else is said.
     pub(crate) fn published(&self) -> Vec<Publish> {
         if self.publish.is_empty() { DEMO.to_vec() } else { self.publish.clone() }

@@ -3,9 +3,10 @@
 use crate::channels::Channels;
 use crate::filter::Needs;
 use crate::link::Link;
+use crate::raw;
 use crate::sandbox::{self, BadSandbox, Draws, Locked};
+use crate::stores::Stores;
 use crate::words::{BadStart, Words};
-use crate::{raw, stores};
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,8 +48,7 @@ impl Process {
         let line = words.line.as_ref().ok_or(BadStart::NoLink)?;
         let link = Link::open(line, words.mac, words.mtu)?;
         let channels = Channels::open(&words.channels)?;
-        let secrets = words.secrets.as_ref().map(stores::secrets).transpose()?;
-        let bundle = words.bundle.as_deref().map(stores::bundle).transpose()?;
+        let Stores { bundle, secrets } = Stores::of(&words)?;
         raw::ignore_broken_pipes().map_err(|errno| BadStart::Kernel("to ignore SIGPIPE", errno.into()))?;
         let signals = raw::signals_to_stop().map_err(|errno| BadStart::Kernel("a signalfd", errno.into()))?;
         let boot = Boot { words: words.rest, bundle, layout: "the kernel" };

@@ -28,9 +28,13 @@ pub const WORDS: [Word; 9] = [
     word(
         "--bundle",
         "FILE",
-        "the bundle's public part; it is mapped, so replace it by renaming, never in place",
+        "what `gatehouse pack` made, or its public part; it is mapped, so replace it by renaming, never in place",
     ),
-    word("--secrets", "FD|FILE", "the bundle's secret part; it is read once into memory that is wiped"),
+    word(
+        "--secrets",
+        "FD|FILE",
+        "the bundle's secret part, if it lies by itself; it is read once into memory that is wiped",
+    ),
     word(
         "--channel",
         "NAME=FD|PATH|listen:PATH",
@@ -99,6 +103,12 @@ pub enum BadStart {
     /// Something that no bundle can be.
     #[error("--bundle {0}: not a regular file with something in it")]
     NotABundle(String),
+    /// A cargo that contradicts itself.
+    #[error("--bundle {0}: {1}")]
+    Broken(String, bundle::Broken),
+    /// Secrets twice: in the bundle's file, and by themselves.
+    #[error("--secrets: {0} has a secret part of its own; leave --secrets out")]
+    SecretsTwice(String),
     /// Something that no secrets can be.
     #[error("--secrets {0}: not a file or memfd of 1 byte to 16 MiB")]
     NoSecrets(String),
