@@ -37,6 +37,8 @@ fn has_rdrand() -> bool {
     HAS.load(Relaxed) == 2
 }
 
+/// The one function that holds the instruction: `tests/elf.rs` looks for a second.
+#[inline(never)]
 fn draw() -> Option<u64> {
     let (number, good): (u64, u8);
     // SAFETY: the caller has asked CPUID for the instruction; it only writes registers and flags.
