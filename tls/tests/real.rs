@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Output, Stdio};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tls::mint::{Authority, Minted, Validity, pem};
-use tls::{Calendar, ClientPolicy, Front, Kind, Profile, Session, Site, Trust};
+use tls::{Calendar, ClientPolicy, Front, Kind, Profile, Session, Site, Trust, papers};
 use tls_bench::{close, read_some, write_all};
 use world::Instant;
 
@@ -84,7 +84,7 @@ fn now() -> Duration {
 static SERVED: AtomicU32 = AtomicU32::new(0);
 
 /// What a test may change of the site before it is served.
-type Change = fn(&mut Site, Trust);
+type Change = fn(&mut Site, Trust, &Path);
 
 /// Serves `example.org` with a certificate of a CA that lies in the folder, beside a client's certificate.
 fn serve(change: Change) -> Served {
@@ -107,7 +107,7 @@ fn serve(change: Change) -> Served {
     let trust = Trust::new(&[ca.certificate().to_vec()], Vec::new()).unwrap();
     let mut site = Site::new(vec!["example.org".to_owned()], server.chain, server.key);
     site.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    change(&mut site, trust);
+    change(&mut site, trust, &folder);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (refusals, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -195,7 +195,7 @@ const NAMED: [&str; 2] = ["-servername", "example.org"];
 
 #[test]
 fn openssl_speaks_both_versions_and_takes_sessions_up_again() {
-    let served = serve(|_, _| {});
+    let served = serve(|_, _, _| {});
     let session = served.path("session");
     for (version, words) in
         [("-tls1_2", "TLSv1.2 ECDHE-ECDSA"), ("-tls1_3", "TLSv1.3 TLS_AES_128_GCM_SHA256")]
@@ -211,7 +211,7 @@ fn openssl_speaks_both_versions_and_takes_sessions_up_again() {
 
 #[test]
 fn openssl_negotiates_protocol_suite_and_group_in_our_order() {
-    let served = serve(|_, _| {});
+    let served = serve(|_, _, _| {});
     let suites = "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256";
     let more = ["-alpn", "http/1.1,h2", "-ciphersuites", suites, "-groups", "P-256:X25519"];
     let (_, said) = served.openssl(&[&NAMED[..], &more].concat());
@@ -224,7 +224,7 @@ fn openssl_negotiates_protocol_suite_and_group_in_our_order() {
 
 #[test]
 fn openssl_reads_every_alert() {
-    let served = serve(|site, _| site.profile = Profile::Modern);
+    let served = serve(|site, _, _| site.profile = Profile::Modern);
     let old = ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"];
     for (more, alert, kind) in [
         (&["-servername", "example.com"][..], "alert number 112", Kind::UnknownName),
@@ -240,7 +240,7 @@ fn openssl_reads_every_alert() {
 
 #[test]
 fn openssl_shows_a_certificate_or_reads_that_one_is_required() {
-    let served = serve(|site, trust| site.clients = ClientPolicy::Required(trust));
+    let served = serve(|site, trust, _| site.clients = ClientPolicy::Required(trust));
     let (ada, key, server) = (served.path("ada.pem"), served.path("ada.key"), served.path("server.pem"));
     for version in ["-tls1_2", "-tls1_3"] {
         let (_, said) = served.openssl(&[&NAMED[..], &[version, "-cert", &ada, "-key", &key]].concat());
@@ -257,7 +257,7 @@ fn openssl_shows_a_certificate_or_reads_that_one_is_required() {
 
 #[test]
 fn gnutls_speaks_both_versions_and_believes_the_chain() {
-    let served = serve(|_, _| {});
+    let served = serve(|_, _, _| {});
     let (port, ca) = (served.port.to_string(), served.path("ca.pem"));
     for (version, words) in [("VERS-TLS1.2", "TLSv1.2"), ("VERS-TLS1.3", "TLSv1.3")] {
         let priority = format!("NORMAL:-VERS-ALL:+{version}");
@@ -286,7 +286,7 @@ print(SSL.OpenSSL_version(0), stream.recv(1000))
 
 #[test]
 fn an_independent_ml_kem_comes_to_the_same_secret() {
-    let served = serve(|_, _| {});
+    let served = serve(|_, _, _| {});
     let python = std::env::var("GATEHOUSE_PYTHON").expect(
         "GATEHOUSE_PYTHON names a Python with pyOpenSSL 25 or newer: `tests/run` makes one, or \
          `python3 -m venv V && V/bin/pip install pyOpenSSL`, then GATEHOUSE_PYTHON=V/bin/python",
@@ -296,9 +296,53 @@ fn an_independent_ml_kem_comes_to_the_same_secret() {
     assert!(good && said.contains("X25519MLKEM768"), "{said}");
 }
 
+/// Lets `openssl` make something in this folder.
+fn made(folder: &Path, commands: &[&str]) {
+    for command in commands {
+        let output = Command::new("openssl").args(command.split(' ')).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
-fn a_staple_reaches_the_client() {
-    let served = serve(|site, _| site.ocsp = Some(b"whatever the operator gave".to_vec()));
-    let (_, said) = served.openssl(&[&NAMED[..], &["-status", "-tlsextdebug"]].concat());
-    assert!(!said.contains("no response sent"), "{said}");
+fn an_rsa_certificate_that_an_operator_made_with_openssl_is_served() {
+    let served = serve(|site, _, folder| {
+        let request = "req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=example.org -out rsa.csr \
+                       -addext subjectAltName=DNS:example.org";
+        let sign =
+            "x509 -req -in rsa.csr -CA ca.pem -CAkey ca.key -days 3 -copy_extensions copy -out rsa.pem";
+        made(folder, &[request, sign]);
+        site.chain = papers::certificates(&fs::read(folder.join("rsa.pem")).unwrap()).unwrap();
+        site.key = papers::key(&fs::read(folder.join("rsa.key")).unwrap()).unwrap();
+        assert!(papers::covers(&site.chain[0], "example.org"));
+    });
+    for (version, words) in
+        [("-tls1_2", "TLSv1.2 TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), ("-tls1_3", "TLSv1.3")]
+    {
+        let (_, said) = served.openssl(&[&NAMED[..], &[version]].concat());
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_staple_reaches_the_client_and_says_what_it_said() {
+    let served = serve(|site, _, folder| {
+        let mut asked = Command::new("openssl");
+        let asked = asked.args(["x509", "-serial", "-noout", "-in", "server.pem"]).current_dir(folder);
+        let serial = asked.output().unwrap().stdout;
+        let serial = String::from_utf8(serial).unwrap().trim().replace("serial=", "");
+        fs::write(folder.join("index"), format!("V\t391231235959Z\t\t{serial}\tunknown\t/CN=example.org\n"))
+            .unwrap();
+        let respond = "ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -issuer ca.pem -cert server.pem \
+                       -respout staple -ndays 2";
+        made(folder, &[respond]);
+        site.ocsp = Some(fs::read(folder.join("staple")).unwrap());
+    });
+    for version in ["-tls1_2", "-tls1_3"] {
+        let (_, said) = served.openssl(&[&NAMED[..], &["-status", version]].concat());
+        assert!(
+            said.contains("OCSP Response Status: successful") && said.contains("Cert Status: good"),
+            "{said}"
+        );
+    }
 }
