@@ -134,6 +134,36 @@ pub struct Figures {
     pub accepted: u64,
     /// Connections that were made outward.
     pub connected: u64,
-    /// Connections alive now.
+    /// Connections alive now, asleep or awake.
     pub open: u64,
+    /// Connections that are awake.
+    pub awake: u64,
+    /// Handshakes that are half done.
+    pub half_open: u64,
+    /// Connections in TIME-WAIT.
+    pub waiting: u64,
+    /// Bytes that connections use.
+    pub bytes: u64,
+    /// Frames, packets or segments that break the rules, or claim to come from where nobody can be.
+    pub malformed: u64,
+    /// Parts of packets: TCP never needs them.
+    pub fragments: u64,
+    /// SYN-ACKs that were sent again.
+    pub repeated: u64,
+    /// Cookies given away.
+    pub cookies: u64,
+    /// Cookies that came back and were good.
+    pub cookies_good: u64,
+    /// Resets sent where nobody listens.
+    pub resets: u64,
+    /// Segments that were answered with where we are instead of being let in.
+    pub challenges: u64,
+    /// Connections ended because there was no room for all.
+    pub evicted: u64,
+    /// Connections refused because there was no room.
+    pub refused: u64,
+    /// Connections whose peer vanished or took nothing for too long.
+    pub vanished: u64,
+    /// How often the TCP machine was asked anything.
+    pub polls: u64,
 }

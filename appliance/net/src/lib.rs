@@ -6,23 +6,30 @@
 //! a [`Stream`] is one connection, and any executor of this thread can wait for it.
 #![forbid(unsafe_code)]
 
+mod alarms;
 mod config;
-mod plain;
+mod flow;
+mod gate;
+mod house;
+mod out;
+mod secrets;
+mod stack;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use config::{BadConfig, Cidr, Config, Figures, Keys};
 pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
 
 use core::cell::RefCell;
-use plain::Plain;
+use stack::Stack;
 use std::rc::Rc;
 use world::{Instant, Nic, NicFacts};
 
 /// The stack of one network interface.
 pub struct Net {
-    plain: Rc<RefCell<Plain>>,
+    stack: Rc<RefCell<Stack>>,
 }
 
 impl Net {
@@ -31,19 +38,28 @@ impl Net {
     /// # Errors
     /// When an address cannot be one of ours.
     pub fn new(config: Config, facts: NicFacts, keys: Keys, now: Instant) -> Result<Self, BadConfig> {
-        config.check(&facts)?;
-        Ok(Self { plain: Rc::new(RefCell::new(Plain::new(&config, facts, keys, now)?)) })
+        Ok(Self { stack: Rc::new(RefCell::new(Stack::new(&config, facts, keys, now)?)) })
     }
 
     /// What the layers above hold on to.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle(self.plain.clone())
+        Handle(self.stack.clone())
     }
 
     /// Frames in, frames out: a bounded amount of work. Says when to turn again if no frame comes and no stream is
     /// touched before; a moment that has passed means at once.
     pub fn turn(&mut self, now: Instant, nic: &mut impl Nic) -> Option<Instant> {
-        self.plain.borrow_mut().turn(now, nic)
+        self.stack.borrow_mut().turn(now, nic)
+    }
+    /// True if a stream was touched since the last turn: the next turn will have something to say.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.stack.borrow().is_busy()
+    }
+
+    /// Takes new keys. Connections live on; cookies that are on their way are lost.
+    pub fn rekey(&mut self, keys: Keys) {
+        self.stack.borrow_mut().rekey(keys);
     }
 }

@@ -1,22 +1,21 @@
 //! What the layers above see: listeners, streams and connections outward.
 
 use crate::config::Figures;
-use crate::plain::Plain;
+use crate::stack::Stack;
+use crate::wire::Ends;
 use core::cell::RefCell;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
-use smoltcp::iface::SocketHandle;
-use smoltcp::socket::tcp;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// The stack as those see it who listen and connect. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle(pub(crate) Rc<RefCell<Plain>>);
+pub struct Handle(pub(crate) Rc<RefCell<Stack>>);
 
 impl Handle {
     /// Listens on a port of all our addresses until the listener is dropped.
@@ -33,8 +32,8 @@ impl Handle {
     /// Connects to `remote`, from `local` if it is given and ours. Dropping the future gives up.
     #[must_use]
     pub fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Connect {
-        let handle = self.0.borrow_mut().connect(local, remote);
-        Connect(handle.map(|handle| Stream::new(&self.0, handle)))
+        let called = self.0.borrow_mut().call(local, remote);
+        Connect(called.map(|(number, ends)| Stream { net: self.0.clone(), number, ends }))
     }
 
     /// What was counted so far.
@@ -58,7 +57,7 @@ impl core::error::Error for PortTaken {}
 
 /// A port that is open. Dropping it closes the port and resets what was not accepted.
 pub struct Listener {
-    net: Rc<RefCell<Plain>>,
+    net: Rc<RefCell<Stack>>,
     port: u16,
 }
 
@@ -88,22 +87,24 @@ impl Future for Accept<'_> {
     type Output = Stream;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Stream> {
-        let next = self.0.net.borrow_mut().next(self.0.port, context.waker());
-        next.map_or(Poll::Pending, |handle| Poll::Ready(Stream::new(&self.0.net, handle)))
+        let net = &self.0.net;
+        let next = net.borrow_mut().next(self.0.port, context.waker());
+        next.map_or(Poll::Pending, |(number, ends)| Poll::Ready(Stream { net: net.clone(), number, ends }))
     }
 }
 
-/// The future of [`Handle::connect`].
+/// The future of [`Handle::connect`]; dropping it gives up.
 pub struct Connect(Option<Stream>);
 
 impl Future for Connect {
     type Output = Result<Stream, ConnectError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(mut stream) = self.0.take() else { return Poll::Ready(Err(ConnectError::NoAddress)) };
-        match stream.shaken(context) {
-            Poll::Ready(true) => Poll::Ready(Ok(stream)),
-            Poll::Ready(false) => Poll::Ready(Err(ConnectError::Refused)),
+        let Some(stream) = self.0.take() else { return Poll::Ready(Err(ConnectError::NoAddress)) };
+        let called = stream.net.borrow_mut().called(stream.number, context.waker());
+        match called {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(stream)),
+            Poll::Ready(Err(why)) => Poll::Ready(Err(ConnectError::new(why))),
             Poll::Pending => {
                 self.0 = Some(stream);
                 Poll::Pending
@@ -125,6 +126,16 @@ pub enum ConnectError {
     Unreachable,
 }
 
+impl ConnectError {
+    fn new(why: io::ErrorKind) -> Self {
+        match why {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Unreachable,
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
@@ -140,57 +151,29 @@ impl core::error::Error for ConnectError {}
 
 /// One connection. Dropping it closes it gracefully in the background.
 pub struct Stream {
-    net: Rc<RefCell<Plain>>,
-    handle: SocketHandle,
-    ends: Option<(SocketAddr, SocketAddr)>,
+    net: Rc<RefCell<Stack>>,
+    number: usize,
+    ends: Ends,
 }
 
 impl Stream {
-    fn new(net: &Rc<RefCell<Plain>>, handle: SocketHandle) -> Self {
-        let ends = {
-            let mut plain = net.borrow_mut();
-            let socket = plain.socket(handle);
-            let end = |end: smoltcp::wire::IpEndpoint| SocketAddr::new(end.addr.into(), end.port);
-            socket.local_endpoint().zip(socket.remote_endpoint()).map(|(l, r)| (end(l), end(r)))
-        };
-        Self { net: net.clone(), handle, ends }
-    }
-
     /// The other end.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.ends.map_or(NOWHERE, |(_, peer)| peer)
+        self.ends.remote
     }
 
     /// Our end.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        self.ends.map_or(NOWHERE, |(local, _)| local)
+        self.ends.local
     }
 
     /// Resets the connection.
     pub fn abort(self) {
-        self.with(tcp::Socket::abort);
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut tcp::Socket<'static>) -> T) -> T {
-        act(self.net.borrow_mut().socket(self.handle))
-    }
-
-    fn shaken(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        self.with(|socket| match socket.state() {
-            tcp::State::SynSent | tcp::State::SynReceived => {
-                socket.register_send_waker(context.waker());
-                Poll::Pending
-            }
-            tcp::State::Closed => Poll::Ready(false),
-            _ => Poll::Ready(true),
-        })
+        self.net.borrow_mut().abort(self.number);
     }
 }
-
-/// The end of a connection that had none: a socket that was closed before it was seen.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 impl AsyncRead for Stream {
     fn poll_read(
@@ -198,42 +181,29 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.with(|socket| match socket.recv_slice(into) {
-            Ok(0) if !into.is_empty() => {
-                socket.register_recv_waker(context.waker());
-                Poll::Pending
-            }
-            Ok(read) => Poll::Ready(Ok(read)),
-            Err(tcp::RecvError::Finished) => Poll::Ready(Ok(0)),
-            Err(tcp::RecvError::InvalidState) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-        })
+        self.net.borrow_mut().read(self.number, context, into)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|socket| match socket.send_slice(from) {
-            Ok(0) if !from.is_empty() => {
-                socket.register_send_waker(context.waker());
-                Poll::Pending
-            }
-            Ok(written) => Poll::Ready(Ok(written)),
-            Err(tcp::SendError::InvalidState) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        })
+        self.net.borrow_mut().write(self.number, context, from)
     }
 
+    /// Done at once: what was written leaves with the next turn.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
+    /// Closes our half; the other can still be read.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(tcp::Socket::close);
+        self.net.borrow_mut().close(self.number);
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.net.borrow_mut().leave(self.handle);
+        self.net.borrow_mut().release(self.number);
     }
 }

@@ -1,3 +1,8 @@
 //! Tests that need more than one file of the stack.
 
+mod cable;
 mod echo;
+mod pcap;
+mod segments;
+mod talk;
+mod weather;

@@ -1,0 +1,110 @@
+//! Handshakes that are half done, in a fixed amount of memory.
+//!
+//! A SYN leaves an entry here and nothing else anywhere. The cache never grows: when it is full, cookies take over.
+
+use crate::alarms::Alarms;
+use crate::secrets::Places;
+use crate::wire::{Ends, Options, Seq};
+use core::time::Duration;
+use slab::Slab;
+use std::collections::HashMap;
+use world::Instant;
+
+/// The first wait for the last step of a handshake; it doubles.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a SYN-ACK is sent again.
+const REPEATS: u8 = 4;
+
+/// A handshake that waits for its last step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half {
+    pub(crate) ends: Ends,
+    pub(crate) theirs: Seq,
+    pub(crate) ours: Seq,
+    pub(crate) window: u16,
+    pub(crate) options: Options,
+    repeats: u8,
+    deadline: Option<Instant>,
+}
+
+/// The half-done handshakes.
+pub(crate) struct Cache {
+    entries: Slab<Half>,
+    places: HashMap<Ends, usize, Places>,
+    alarms: Alarms,
+    room: usize,
+}
+
+impl Half {
+    pub(crate) fn new(ends: Ends, theirs: Seq, ours: Seq, window: u16, options: Options) -> Self {
+        Self { ends, theirs, ours, window, options, repeats: 0, deadline: None }
+    }
+}
+
+impl Cache {
+    pub(crate) fn new(room: usize, places: Places) -> Self {
+        let entries = Slab::with_capacity(room);
+        Self {
+            entries,
+            places: HashMap::with_capacity_and_hasher(room, places),
+            alarms: Alarms::default(),
+            room,
+        }
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when there is no room for one more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= self.room
+    }
+
+    pub(crate) fn find(&self, ends: &Ends) -> Option<&Half> {
+        self.places.get(ends).and_then(|number| self.entries.get(*number))
+    }
+
+    /// Keeps a handshake, in place of an older one of the same ends. The caller has seen that there is room.
+    pub(crate) fn keep(&mut self, half: Half, now: Instant) {
+        self.forget(&half.ends);
+        let number = self.entries.insert(half);
+        self.places.insert(half.ends, number);
+        if let Some(half) = self.entries.get_mut(number) {
+            self.alarms.set(number, &mut half.deadline, Some(now + PATIENCE));
+        }
+    }
+
+    pub(crate) fn forget(&mut self, ends: &Ends) -> Option<Half> {
+        let number = self.places.remove(ends)?;
+        let mut half = self.entries.try_remove(number)?;
+        self.alarms.set(number, &mut half.deadline, None);
+        Some(half)
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.alarms.next()
+    }
+
+    /// The next handshake whose SYN-ACK is to be sent again. Those that waited too long are forgotten on the way, and
+    /// so are all that are late while the cache is more than half full: under a flood nothing is said twice.
+    pub(crate) fn late(&mut self, now: Instant) -> Option<Half> {
+        while let Some(number) = self.alarms.due(now) {
+            let crowded = self.entries.len() > self.room / 2;
+            let half = self.entries.get_mut(number)?;
+            if crowded || half.repeats >= REPEATS {
+                let ends = half.ends;
+                self.forget(&ends)?;
+                continue;
+            }
+            half.repeats += 1;
+            self.alarms.set(number, &mut half.deadline, Some(now + PATIENCE * (1 << half.repeats)));
+            return Some(*half);
+        }
+        None
+    }
+}

@@ -1,0 +1,7 @@
+//! The house: what every host does that is not a connection. Addresses, neighbours, echoes.
+
+pub(crate) mod arp;
+pub(crate) mod echo;
+pub(crate) mod ndp;
+pub(crate) mod neighbours;
+pub(crate) mod places;

@@ -1,0 +1,153 @@
+//! Connections as records: how they come, sleep, wake and go, and what they cost.
+
+use super::Stack;
+use crate::flow::live::{self, Live};
+use crate::flow::{Flow, Life, Owner};
+use crate::gate::wait::Over;
+use crate::wire::{ACK, Options, RST, Segment};
+use std::io;
+use world::Instant;
+
+/// Bytes of a connection at rest: its record, its place in the table and its alarms.
+pub(super) const RECORD: usize = size_of::<Flow>() + 160;
+
+impl Stack {
+    /// Adds a connection that is at rest.
+    pub(super) fn add(&mut self, mut flow: Flow) -> usize {
+        flow.stamp_offset = self.secrets.stamp_offset(&flow.ends);
+        let ends = flow.ends;
+        let number = self.flows.insert(flow);
+        self.places.insert(ends, number);
+        self.used += RECORD;
+        self.set_resting(number, Some(self.now));
+        number
+    }
+
+    pub(super) fn set_alarm(&mut self, number: usize, at: Option<Instant>) {
+        if let Some(flow) = self.flows.get_mut(number) {
+            self.alarms.set(number, &mut flow.deadline, at);
+        }
+    }
+
+    pub(super) fn set_resting(&mut self, number: usize, since: Option<Instant>) {
+        if let Some(flow) = self.flows.get_mut(number) {
+            self.resting.set(number, &mut flow.resting, since);
+        }
+    }
+
+    /// Puts a connection into the queue of those with news.
+    pub(super) fn tell_news(&mut self, number: usize) {
+        if let Some(flow) = self.flows.get_mut(number)
+            && !flow.has_news
+        {
+            flow.has_news = true;
+            self.news.push_back(number);
+        }
+    }
+
+    /// Makes `bytes` of room: the connections that have been at rest longest go first, active ones stay.
+    pub(super) fn make_room(&mut self, bytes: usize) -> bool {
+        while self.used + bytes > self.budget {
+            let Some(number) = self.resting.first() else { return false };
+            self.figures.evicted += 1;
+            self.reset(number, io::ErrorKind::ConnectionAborted);
+        }
+        true
+    }
+
+    /// The socket of a connection: made now if it is at rest. `None` if it is over or there is no room.
+    pub(super) fn awake(&mut self, number: usize) -> Option<&mut Live> {
+        if matches!(self.flows.get(number)?.life, Life::Rest) {
+            self.set_resting(number, None);
+            if !self.bear(number) {
+                self.set_resting(number, Some(self.now));
+                return None;
+            }
+        }
+        self.flows.get_mut(number)?.live()
+    }
+
+    fn bear(&mut self, number: usize) -> bool {
+        let Some(birth) = self.flows.get(number).map(Flow::birth) else { return false };
+        if !self.make_room(live::cost(birth.receive, birth.send)) {
+            return false;
+        }
+        let Some(live) = self.engine.birth(self.now, &birth) else { return false };
+        self.used += live.cost();
+        let now = self.now;
+        if let Some(flow) = self.flows.get_mut(number) {
+            flow.life = Life::Live(Box::new(live));
+            flow.progress = now;
+        }
+        true
+    }
+
+    /// Lets a connection sleep.
+    pub(super) fn rest(&mut self, number: usize) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let Life::Live(live) = &flow.life else { return };
+        self.used = self.used.saturating_sub(live.cost());
+        flow.rest();
+        self.set_resting(number, Some(self.now));
+    }
+
+    /// Ends a connection and tells the peer.
+    pub(super) fn reset(&mut self, number: usize, why: io::ErrorKind) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        if flow.is_over() {
+            return self.end(number, why);
+        }
+        let calling = matches!(flow.life, Life::Calling { .. });
+        let view = flow.view(self.now);
+        let stamps = flow.stamps(self.now);
+        let options = Options { stamps, ..Options::default() };
+        let (ends, seq, ack) = (flow.ends, flow.sent, view.expected);
+        if !calling {
+            let segment = Segment { flags: RST | ACK, seq, ack, window: 0, options, payload: &[] };
+            self.say(&ends, &segment);
+        }
+        self.end(number, why);
+    }
+
+    /// Ends a connection without a word.
+    pub(super) fn end(&mut self, number: usize, why: io::ErrorKind) {
+        self.leave(number, Life::Over(why));
+    }
+
+    /// Ends a connection whose both halves are closed; with `waits`, it may still hear echoes.
+    pub(super) fn finish(&mut self, number: usize, waits: bool) {
+        let Some(flow) = self.flows.get(number) else { return };
+        if waits {
+            let heard = flow.peer.stamp.map(|(stamp, _)| stamp);
+            let over = Over::new(flow.sent, flow.view(self.now).expected, flow.stamp_offset, heard);
+            self.waiting.keep(flow.ends, over, self.now);
+        }
+        self.leave(number, Life::Done);
+    }
+
+    fn leave(&mut self, number: usize, as_what: Life) {
+        self.set_alarm(number, None);
+        self.set_resting(number, None);
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        if !flow.is_over() {
+            let live = flow.live().map_or(0, |live| live.cost());
+            self.used = self.used.saturating_sub(live + RECORD);
+            self.places.remove(&flow.ends);
+            flow.life = as_what;
+        }
+        flow.wake();
+        if flow.owner == Owner::Nobody {
+            self.flows.try_remove(number);
+        }
+    }
+
+    /// Says where we are: an empty acknowledgement, from the record alone.
+    pub(super) fn tell_where_we_are(&mut self, number: usize) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let (view, stamps) = (flow.view(self.now), flow.stamps(self.now));
+        let options = Options { stamps, ..Options::default() };
+        let window = flow.give(view.expected, view.edge.past(view.expected));
+        let (ends, seq, ack) = (flow.ends, flow.sent, view.expected);
+        self.say(&ends, &Segment { flags: ACK, seq, ack, window, options, payload: &[] });
+    }
+}

@@ -1,0 +1,338 @@
+//! A connection's turn: what arrives for it, what it says, what it waits for.
+
+use super::Stack;
+use crate::flow::live::State;
+use crate::flow::{Flow, Life, Owner, RECEIVE, SEND};
+use crate::gate::verdict::{Verdict, judge};
+use crate::wire::{ACK, FIN, Options, RST, Segment};
+use core::task::Waker;
+use core::time::Duration;
+use std::io;
+use world::Instant;
+
+/// Segments that one connection may say in one turn.
+const BREATH: usize = 16;
+/// How long a connection must be quiet before it is put to sleep.
+const DOZE: Duration = Duration::from_millis(200);
+/// How long a peer may take nothing of what it is owed.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long something is on its way before it is pushed: longer than smoltcp waits first.
+const PUSH: Duration = Duration::from_millis(2500);
+/// How long we wait for the other half to be closed when nobody reads any more.
+const LINGER: Duration = Duration::from_secs(60);
+/// How much may come after nobody reads any more.
+const REFUSE: usize = 1 << 20;
+/// When a silent peer is asked whether it lives, how often, and how many times.
+const SILENCE: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(30);
+const PROBES: u8 = 5;
+/// The least time between two challenges.
+const CHALLENGE: Duration = Duration::from_millis(100);
+
+impl Stack {
+    /// Takes a segment to a connection: the gate judges, then smoltcp may see it.
+    pub(super) fn arrive_flow(&mut self, number: usize, segment: &Segment<'_>) {
+        let Some(flow) = self.flows.get(number) else { return };
+        if matches!(flow.life, Life::Calling { .. }) {
+            return self.arrive_answer(number, segment);
+        }
+        let over = matches!(&flow.life, Life::Live(live) if live.state() == State::TimeWait);
+        match judge(&flow.view(self.now), segment) {
+            // RFC 1337: both sides have said all; somebody may still be reading it.
+            Verdict::Reset if over => {}
+            Verdict::Pass(ack) => self.let_in(number, &Segment { ack, ..*segment }),
+            Verdict::Bare(ack) => {
+                self.let_in(number, &Segment { ack, flags: segment.flags & !FIN, payload: &[], ..*segment });
+                self.tell_where_we_are(number);
+            }
+            Verdict::Reset => self.end(number, io::ErrorKind::ConnectionReset),
+            Verdict::Answer => {
+                self.figures.challenges += 1;
+                self.sign_of_life(number);
+                self.tell_where_we_are(number);
+            }
+            Verdict::Challenge => self.challenge(number),
+            Verdict::Drop => {}
+        }
+    }
+
+    fn sign_of_life(&mut self, number: usize) {
+        let now = self.now;
+        if let Some(flow) = self.flows.get_mut(number) {
+            (flow.heard, flow.probes) = (now, 0);
+        }
+    }
+
+    fn challenge(&mut self, number: usize) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        if flow.challenged.is_some_and(|at| now - at < CHALLENGE) {
+            return;
+        }
+        flow.challenged = Some(now);
+        self.figures.challenges += 1;
+        self.tell_where_we_are(number);
+    }
+
+    fn let_in(&mut self, number: usize, segment: &Segment<'_>) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        flow.note(segment, now);
+        if segment.len() == 0 && matches!(flow.life, Life::Rest) {
+            return;
+        }
+        if self.awake(number).is_none() {
+            return;
+        }
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let Life::Live(live) = &mut flow.life else { return };
+        // smoltcp cuts what is past its window, but would still believe the FIN at the end of it.
+        let past = segment.end().is_after(live.edge);
+        let flags = if past { segment.flags & !FIN } else { segment.flags };
+        let window = flow.peer.field();
+        let una = live.una();
+        self.engine.feed(now, live, &Segment { flags, window, options: Options::default(), ..*segment });
+        if live.una() != una {
+            (flow.progress, flow.pushes, flow.una) = (now, 0, live.una());
+        }
+        self.speak(number);
+        self.tell_news(number);
+    }
+
+    /// Sends what smoltcp has just said.
+    fn speak(&mut self, number: usize) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let Life::Live(live) = &flow.life else { return };
+        let Some(said) = self.engine.said(live) else { return };
+        if said.segment.has(RST) {
+            return;
+        }
+        let stamps = flow.stamps(now);
+        let sack = said.segment.options.sack;
+        let options = Options { stamps, sack, ..Options::default() };
+        let window = flow.give(said.segment.ack, said.window);
+        flow.sent = flow.sent.later(said.segment.end());
+        let segment = Segment { window, options, ..said.segment };
+        self.out.segment(now, &mut self.neighbours, &flow.ends, &segment, flow.mss);
+    }
+
+    /// Gives a connection its turn.
+    pub(super) fn serve(&mut self, number: usize) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        if core::mem::take(&mut flow.stirred) {
+            flow.progress = self.now;
+        }
+        match &mut flow.life {
+            Life::Calling { .. } => self.call_again(number),
+            Life::Live(live) if flow.owner == Owner::Nobody => {
+                flow.discarded += live.discard();
+                if flow.discarded > REFUSE {
+                    return self.reset(number, io::ErrorKind::ConnectionAborted);
+                }
+                self.listen_to(number);
+            }
+            Life::Live(_) => self.listen_to(number),
+            Life::Rest | Life::Over(_) | Life::Done => {}
+        }
+        self.settle(number);
+    }
+
+    /// Sends what smoltcp wants to say, as long as there is room.
+    fn listen_to(&mut self, number: usize) {
+        for _ in 0..BREATH {
+            let now = self.now;
+            let room = self.out.has_room();
+            let Some(live) = self.flows.get_mut(number).and_then(Flow::live) else { return };
+            if matches!(live.state(), State::TimeWait | State::Closed) {
+                return;
+            }
+            if !room {
+                break;
+            }
+            if !self.engine.ask(now, live) {
+                return;
+            }
+            self.speak(number);
+        }
+        self.tell_news(number);
+    }
+
+    /// Wakes who waits, ends what is over, and sets the next alarm.
+    fn settle(&mut self, number: usize) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        wake_who_can(flow);
+        if let Life::Live(live) = &flow.life {
+            let state = live.state();
+            let gone = live.unread() == 0 || flow.owner == Owner::Nobody;
+            if gone && matches!(state, State::TimeWait | State::Closed) {
+                return self.finish(number, state == State::TimeWait);
+            }
+        }
+        if flow.is_quiet() {
+            let dozes = now - flow.heard.max(flow.progress) >= DOZE;
+            if dozes {
+                flow.forget_sizes();
+            }
+            if dozes || flow.wants_to_grow() {
+                self.rest(number);
+            }
+        }
+        if !self.keep_alive(number) {
+            return;
+        }
+        let at = self.next_alarm(number);
+        self.set_alarm(number, at);
+    }
+
+    /// Asks a silent peer whether it lives, and ends the connection of one that does not, or takes nothing.
+    fn keep_alive(&mut self, number: usize) -> bool {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return false };
+        if !flow.is_owed() && flow.owner != Owner::Nobody {
+            flow.progress = flow.progress.max(flow.heard);
+        }
+        if flow.patience_ends().is_some_and(|at| at <= now) || flow.probes > PROBES {
+            self.figures.vanished += 1;
+            self.reset(number, io::ErrorKind::TimedOut);
+            return false;
+        }
+        if flow.next_push().is_some_and(|at| at <= now) {
+            flow.pushes += 1;
+            self.push(number);
+        }
+        let Some(flow) = self.flows.get_mut(number) else { return false };
+        if flow.next_probe().is_some_and(|at| at <= now) {
+            flow.probes += 1;
+            self.probe(number);
+        }
+        true
+    }
+
+    fn probe(&mut self, number: usize) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let sent = flow.sent;
+        flow.sent = sent - 1;
+        self.tell_where_we_are(number);
+        if let Some(flow) = self.flows.get_mut(number) {
+            flow.sent = sent;
+        }
+    }
+
+    /// When this connection has to be looked at again, if nothing happens before.
+    fn next_alarm(&mut self, number: usize) -> Option<Instant> {
+        let flow = self.flows.get(number)?;
+        let doze = flow.is_quiet().then(|| flow.heard.max(flow.progress) + DOZE);
+        let limits = [flow.patience_ends(), flow.next_probe(), flow.next_push(), doze];
+        let own = match &flow.life {
+            Life::Calling { next, .. } => return Some(*next),
+            Life::Live(live) if matches!(live.state(), State::TimeWait | State::Closed) => None,
+            // What it would say at once has been heard already, or there was no room and it has news.
+            Life::Live(_) => self.own_alarm(number),
+            Life::Rest => None,
+            Life::Over(_) | Life::Done => return None,
+        };
+        limits.into_iter().chain([own]).flatten().min()
+    }
+}
+
+impl Stack {
+    /// When smoltcp wants to speak. What it would say at once has been heard already, or there was no room for it.
+    ///
+    /// smoltcp can forget its timer: when it wants to repeat something and the window was closed meanwhile, and when a
+    /// closed window opens while something is on its way.
+    fn own_alarm(&mut self, number: usize) -> Option<Instant> {
+        let now = self.now;
+        let flow = self.flows.get_mut(number)?;
+        let owed = flow.is_owed();
+        let live = flow.live()?;
+        let mut at = self.engine.deadline(now, live);
+        if at.is_none() && owed {
+            self.push(number);
+            at = self.engine.deadline(now, self.flows.get_mut(number)?.live()?);
+        }
+        at.map(|at| at.max(now + Duration::from_millis(1)))
+    }
+
+    /// Makes smoltcp repeat the first segment that is lost: it is shown the last acknowledgement three times over. If
+    /// the window is closed, it starts to probe it. A lost FIN is repeated here.
+    fn push(&mut self, number: usize) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let (window, expected, stamps) = (flow.peer.field(), flow.view(now).expected, flow.stamps(now));
+        let (ends, edge) = (flow.ends, flow.edge);
+        let Some(live) = flow.live() else { return };
+        let (ack, options) = (live.una(), Options::default());
+        let again = Segment { flags: ACK, seq: expected, ack, window, options, payload: &[] };
+        if live.unacknowledged() == 0 {
+            let window = flow.give(expected, edge.past(expected));
+            let options = Options { stamps, ..options };
+            return self.say(
+                &ends,
+                &Segment { flags: FIN | ACK, seq: ack, ack: expected, window, options, ..again },
+            );
+        }
+        // Another window first: that makes the ones after it the first, the second and the third.
+        self.engine.feed(now, live, &Segment { window: window ^ 1, ..again });
+        for _ in 0..4 {
+            self.engine.feed(now, live, &again);
+        }
+        self.tell_news(number);
+    }
+}
+
+impl Flow {
+    /// When the patience with this peer ends: it takes nothing of what it is owed, or does not close its half.
+    fn patience_ends(&self) -> Option<Instant> {
+        if self.is_over() {
+            return None;
+        }
+        if self.is_owed() {
+            return Some(self.progress + PATIENCE);
+        }
+        (self.owner == Owner::Nobody).then(|| self.progress + LINGER)
+    }
+
+    /// When to push what seems lost. smoltcp repeats it too, but once it has waited long it waits long for ever: it
+    /// learns nothing from what was repeated.
+    fn next_push(&self) -> Option<Instant> {
+        let Life::Live(_) = &self.life else { return None };
+        let base = Duration::from_millis(u64::from(self.rtt) * 3).max(PUSH);
+        (self.is_owed() && self.peer.window > 0).then(|| self.progress + base * (1 << self.pushes.min(6)))
+    }
+
+    /// When to ask this peer whether it lives. Who owes us an acknowledgement is judged by that.
+    fn next_probe(&self) -> Option<Instant> {
+        let silent = !self.is_over() && !self.is_owed() && !matches!(self.life, Life::Calling { .. });
+        silent.then(|| self.heard + SILENCE + PROBE * u32::from(self.probes))
+    }
+
+    /// Buffers follow use: after a rest they start small again.
+    fn forget_sizes(&mut self) {
+        let small = |bytes: usize| u32::try_from(bytes).unwrap_or(0);
+        (self.receive, self.send) = (small(RECEIVE), small(SEND));
+    }
+
+    /// True if it should be born again with more room.
+    fn wants_to_grow(&self) -> bool {
+        let Life::Live(live) = &self.life else { return false };
+        let (receive, send) = live.capacities();
+        let birth = self.birth();
+        birth.receive > receive || birth.send > send
+    }
+}
+
+/// Wakes the tasks that can go on.
+fn wake_who_can(flow: &mut Flow) {
+    let Life::Live(live) = &flow.life else { return };
+    let state = live.state();
+    let over = state == State::Closed;
+    if over || live.unread() > 0 || live.heard_all() {
+        flow.reader.take().into_iter().for_each(Waker::wake);
+    }
+    let room = live.room() > 0 && (!flow.growing || live.unacknowledged() == 0);
+    if over || room || live.heard_all() {
+        flow.writer.take().into_iter().for_each(Waker::wake);
+    }
+}
