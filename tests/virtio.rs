@@ -3,6 +3,7 @@
 //! The image is `appliance/probes/guest.rs`; the test holds the other end of its cable and of its ports.
 
 use bench::machine::{BOARDS, Board, Machine, Running, probes};
+use bench::outer::Outer;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -249,6 +250,67 @@ fn a_device_behind_a_bridge_is_found() {
     let machine = modern(Board::Q35).with(&bridged).with(&net).running(&image());
     assert!(machine.said("ready").contains("mtu: 1500"));
 }
+
+#[test]
+fn the_power_button_asks_to_stop_and_the_generation_is_the_hosts() {
+    for board in [Board::Q35, Board::Pc] {
+        let folder = tempfile::tempdir().unwrap();
+        let monitor = folder.path().join("monitor");
+        let words = format!("unix:{},server=on,wait=off", monitor.display());
+        let machine = modern(board).with(&["-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"]);
+        let machine = machine.with(&["-device", "vmgenid,guid=01020304-0506-0708-090a-0b0c0d0e0f10"]);
+        let machine = machine.with(&["-monitor", &words]).running(&image());
+        // A GUID's first three numbers are little-endian, and so is ours.
+        let expected = "generation Some(100f0e0d0c0b0a090708050601020304)";
+        assert!(machine.said("ready").contains(expected), "{board:?}: {}", machine.console());
+        let mut monitor = UnixStream::connect(&monitor).unwrap();
+        monitor.write_all(b"system_powerdown\n").unwrap();
+        let _ = machine.said("asked to stop");
+    }
+}
+
+/// Interrupts, notifications and timing differ between emulation and a real KVM, so all of it once more there.
+#[test]
+fn under_a_real_kvm_every_device_works_on_every_board() {
+    const FRAMES: u32 = 500;
+    let outer = Outer::kvm();
+    outer.put(&image(), "/guest");
+    let folder = tempfile::tempdir().unwrap();
+    let frames = folder.path().join("frames");
+    let all = (0..FRAMES).flat_map(|number| [vec![0, 0, 5, 234], frame(number, 1514)].concat());
+    std::fs::write(&frames, all.collect::<Vec<u8>>()).unwrap();
+    outer.put(&frames, "/frames");
+    for (board, kind, words) in [
+        (
+            "microvm,isa-serial=on,ioapic2=off,pit=off,pic=off,rtc=on",
+            "device",
+            "virtio-mmio.force-legacy=false",
+        ),
+        ("q35", "pci", "virtio-net-pci.romfile="),
+        ("pc", "pci", "virtio-net-pci.romfile="),
+    ] {
+        let script = KVM.replace("BOARD", board).replace("KIND", kind).replace("WORDS", words);
+        let said = outer.run(&script);
+        assert!(said.contains("random 16 ["), "{board}: {said}");
+        assert!(said.contains("who is there?"), "{board}: {said}");
+        assert!(said.contains(&format!("echo: {}\n", FRAMES * 1518)), "{board}: {said}");
+        assert!(!said.contains("virtio:"), "a complaint on {board}: {said}");
+    }
+}
+
+/// What is done in the outer machine with one board.
+const KVM: &str = "
+cd /; rm -f said; touch said
+qemu-system-x86_64 -accel kvm -M BOARD -cpu host -m 64 -nodefaults -display none -no-reboot -global WORDS \
+    -kernel /guest -serial file:/said -netdev socket,id=n,listen=127.0.0.1:7000 \
+    -device virtio-net-KIND,netdev=n -device virtio-serial-KIND -device virtio-rng-KIND \
+    -chardev socket,id=c,path=/port,server=on,wait=off -device virtserialport,chardev=c,name=gatehouse.control &
+for second in $(seq 60); do grep -q ready said && break; sleep 1; done
+(echo 'who is there?'; sleep 5) | socat - UNIX-CONNECT:/port
+(cat frames; sleep 10) | socat - TCP:127.0.0.1:7000 >echoes
+echo echo: $(wc -c <echoes)
+cat said
+kill $!; wait $!; true";
 
 /// The path of the image is known before any test starts a machine, so that none of them waits for the compiler.
 #[test]

@@ -51,6 +51,8 @@ impl Probe {
             self.world.say(&format!("channel {}", channel.name));
         }
         self.draw();
+        let generation = self.world.generation();
+        self.world.say(&format!("generation {generation:x?}"));
         self.world.say("ready");
         loop {
             self.frames();
@@ -58,6 +60,10 @@ impl Probe {
             self.world.nic().flush();
             self.world.wait(None);
             self.waits += 1;
+            if self.world.asked_to_stop() {
+                self.world.say("asked to stop");
+                boot::leave(0);
+            }
         }
     }
 

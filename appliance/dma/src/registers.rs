@@ -51,6 +51,14 @@ impl Registers {
         Some(Self { at: unsafe { self.at.add(at) }, len })
     }
 
+    /// Copies from the beginning of the window, four bytes at a time.
+    pub fn look(&self, into: &mut [u8]) {
+        for (word, into) in into.chunks_mut(4).enumerate() {
+            let bytes = self.read::<u32>(word * 4).to_le_bytes();
+            into.iter_mut().zip(bytes).for_each(|(into, byte)| *into = byte);
+        }
+    }
+
     /// How many bytes of registers there are.
     pub(crate) fn len(&self) -> usize {
         self.len

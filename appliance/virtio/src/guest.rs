@@ -1,12 +1,13 @@
 //! The KVM world.
 
+use crate::button::Button;
 use crate::device::{Memory, Refused};
 use crate::search::{Device, Search, search};
-use crate::{Console, Net, Rng, line, words};
+use crate::{Console, Net, Rng, acpi, line, words};
 use boot::irq::Line;
 use core::fmt;
 use core::time::Duration;
-use dma::{HostLied, Transport};
+use dma::{HostLied, Registers, Transport};
 use std::rc::Rc;
 use world::{Boot, ChannelId, Heard, Instant, World};
 
@@ -18,6 +19,9 @@ const RNG: u32 = 4;
 const PATIENCE: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// Bytes of a generation.
+const GENERATION: usize = 16;
+
 type Way = Box<dyn Transport>;
 
 /// A guest of KVM, or of QEMU without it.
@@ -25,6 +29,9 @@ pub struct Guest {
     net: Wired<Net<Way>>,
     console: Option<Wired<Console<Way>>>,
     rng: Option<Wired<Rng<Way>>>,
+    button: Option<Button>,
+    pressed: bool,
+    generation: Option<Registers>,
     boot: Boot,
 }
 
@@ -95,7 +102,8 @@ impl Guest {
         let rng = found.first(RNG, "random", &memory);
         found.complaints.iter().for_each(|complaint| say(complaint));
         let boot = Boot { words: words.rest, bundle: boot::module(), layout: boot::layout() };
-        let mut guest = Self { net: net.ok_or(Unfit::NoNetwork)?, console, rng, boot };
+        let (net, button, generation) = (net.ok_or(Unfit::NoNetwork)?, Button::find(), generation());
+        let mut guest = Self { net, console, rng, button, pressed: false, generation, boot };
         guest.hear_of_ports();
         Ok(guest)
     }
@@ -121,6 +129,7 @@ impl Guest {
         self.net.serve("network");
         self.console.iter_mut().for_each(|console| console.serve("console"));
         self.rng.iter_mut().for_each(|rng| rng.serve("random"));
+        self.pressed |= self.button.as_ref().is_some_and(Button::pressed);
     }
 }
 
@@ -170,14 +179,14 @@ impl World for Guest {
         self.rng.as_mut().map_or(0, |rng| rng.driver.draw(into))
     }
 
-    /// The host's word for it (ACPI's vmgenid) is not read.
     fn generation(&self) -> Option<u128> {
-        None
+        let mut bytes = [0; GENERATION];
+        self.generation.as_ref()?.look(&mut bytes);
+        Some(u128::from_le_bytes(bytes))
     }
 
-    /// The host asks through the control channel; its power button is not connected.
     fn asked_to_stop(&mut self) -> bool {
-        false
+        self.pressed
     }
 
     fn say(&mut self, line: &str) {
@@ -213,6 +222,12 @@ impl Search {
             }
         }
     }
+}
+
+/// Where the host keeps the generation, if it keeps one.
+fn generation() -> Option<Registers> {
+    let at = acpi::generation(boot::rsdp()?, &boot::firmware)?;
+    boot::registers(at, GENERATION)
 }
 
 fn say(text: &str) {

@@ -8,7 +8,9 @@
 //! shuts the device for good, and the console says which. Nothing here panics, spins or waits for a device.
 #![forbid(unsafe_code)]
 
+mod acpi;
 mod bus;
+mod button;
 mod console;
 mod device;
 mod guest;
