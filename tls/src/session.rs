@@ -272,15 +272,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Session<S> {
         self.wire.poll_flush(context)
     }
 
-    /// Says close_notify, closes the stream's sending side, and then listens for a while (unless the peer has
-    /// closed already), so that the peer gets to read all that was said. The stream's own `poll_close` must leave its receiving side open.
+    /// Says close_notify, closes the stream's sending side, and then listens for a while (unless the peer has closed
+    /// already), so that the peer gets to read all that was said. The stream's own `poll_close` must leave its
+    /// receiving side open. It always ends: ten seconds for the last words, two for listening.
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.bye(context);
         let Self { wire, linger, timers, hears, .. } = &mut *self;
-        if matches!(hears, Hearing::Ended | Hearing::Cut) {
-            ready!(wire.poll_flush(context))?;
-            return wire.poll_close(context);
-        }
-        linger.get_or_insert_with(|| Box::new(Linger::new(timers))).poll(wire, context)
+        let listens = matches!(hears, Hearing::Open | Hearing::Broken);
+        linger.get_or_insert_with(|| Box::new(Linger::new(timers, listens))).poll(wire, context)
     }
 }

@@ -135,7 +135,7 @@ const LARGEST_FLIGHT: usize = 72 * 1024;
 
 /// Sends the last words, closes, and listens a little, so that the peer gets to read them.
 pub(crate) async fn part<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, timers: &Timers) {
-    let mut linger = Linger::new(timers);
+    let mut linger = Linger::new(timers, true);
     let _ = poll_fn(|context| linger.poll(wire, context)).await;
 }
 

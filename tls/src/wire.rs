@@ -185,9 +185,10 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
 impl Linger {
-    pub(crate) fn new(timers: &Timers) -> Self {
-        let sleep = timers.after(LAST_WORDS_TIME);
-        Self { timers: timers.clone(), sleep, left: LINGER_BYTES, said: false }
+    /// `listens` is false when the peer has closed: then there is nothing to wait for.
+    pub(crate) fn new(timers: &Timers, listens: bool) -> Self {
+        let (sleep, left) = (timers.after(LAST_WORDS_TIME), if listens { LINGER_BYTES } else { 0 });
+        Self { timers: timers.clone(), sleep, left, said: false }
     }
 
     /// Sends what waits, closes our side and listens until the peer has closed its own or patience is at its end.

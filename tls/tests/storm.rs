@@ -256,6 +256,12 @@ fn closing_waits_two_seconds_for_a_peer_that_never_closes() {
 
 #[test]
 fn a_peer_that_reads_nothing_stops_the_writer_and_the_close() {
+    for says_bye in [false, true] {
+        deaf(says_bye);
+    }
+}
+
+fn deaf(says_bye: bool) {
     let bench = Bench::default();
     let front = bench.front(vec![bench.site(&[NAME])]);
     let (near, far) = pipe(100_000);
@@ -266,15 +272,22 @@ fn a_peer_that_reads_nothing_stops_the_writer_and_the_close() {
         async move { front.accept(far, 443, &timers, PATIENCE).await.unwrap().0 },
         async move { caller.call(near, &told, PATIENCE).await.unwrap() },
     );
+    let mut client = client;
     let (mut server, clock) = (server, bench.tasks.timers().clone());
     let serve = async move {
         let late = clock.within(Duration::from_secs(3), write_all(&mut server, &[1; 1_000_000])).await;
         assert!(late.is_err(), "nobody reads, and yet a megabyte was taken");
+        if says_bye {
+            assert!(read_all(&mut server).await.unwrap().is_empty());
+        }
         let error = close(&mut server).await.unwrap_err();
         (error.kind(), clock.now().millis())
     };
     let keep = bench.tasks.timers().clone();
     let call = async move {
+        if says_bye {
+            client.finish().await.unwrap();
+        }
         keep.after(Duration::from_secs(30)).await;
         drop(client);
     };
