@@ -44,7 +44,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "pinata",
         ],
     ),
-    ("gatehouse-tests", &["bundle"]),
+    ("gatehouse-tests", &["bundle", "entropy"]),
 ];
 
 /// Crates of others that only some rooms may name.

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// The workspace's top folder.
 #[must_use]
@@ -16,6 +17,18 @@ pub fn appliance() -> PathBuf {
     let output = cargo(&["build", "--release", "--package=appliance"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     built("release/appliance")
+}
+
+/// The entropy daemon as it ships; built by the first test that asks for it.
+#[must_use]
+pub fn xentropyd() -> PathBuf {
+    static ONCE: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let output = cargo(&["build", "--release", "--package=xentropyd"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        built("release/xentropyd")
+    };
+    ONCE.get_or_init(build).clone()
 }
 
 /// What cargo put under this name into the target folder.

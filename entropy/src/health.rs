@@ -14,8 +14,9 @@
 //! a byte, which is just how a stuck daemon or a restored machine fails. Hence the third:
 //!
 //! * *Echo*: 16 bytes of the stream are remembered and must not come again, at any offset: the first 16 bytes after each
-//!   opening for ever, and a mark that moves every 64 KiB. Any period of up to 64 KiB is caught, and so is a replay from
-//!   the start after a reconnection. False alarm: 2 × 2⁻¹²⁸ per byte.
+//!   opening for ever, and three marks that move every 256 bytes, 4 KiB and 64 KiB. A period of up to 64 KiB is caught
+//!   whenever it begins, a short one soon, and so is a replay from the start after a reconnection. False alarm:
+//!   4 × 2⁻¹²⁸ per byte.
 //!
 //! What these tests say over the output of a cipher, such as `getrandom(2)` or a daemon's stream, is little: they catch
 //! a source that is stuck, zero, repeating or badly wired, and never one that is predictable but looks well.
@@ -32,8 +33,8 @@ pub const PROPORTION_WINDOW: u32 = 512;
 pub const PROPORTION_CUTOFF: u32 = 78;
 /// Bytes that must pass before any counts.
 pub const START_UP: u32 = 1024;
-/// The echo test's mark moves after so many bytes.
-const MARK_LIVES: u32 = 64 * 1024;
+/// The echo test's marks move after so many bytes.
+const MARKS: [u32; 3] = [256, 4 * 1024, 64 * 1024];
 /// How long an echo is, in bytes.
 const ECHO: u32 = 16;
 
@@ -188,8 +189,14 @@ struct Echo {
     /// Bytes since the opening, as far as it matters.
     heard: u32,
     head: Option<u128>,
-    mark: Option<u128>,
-    mark_age: u32,
+    marks: [Mark; MARKS.len()],
+}
+
+/// 16 bytes of the stream, and how long ago they came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    bytes: Option<u128>,
+    age: u32,
 }
 
 impl Echo {
@@ -199,7 +206,8 @@ impl Echo {
         if self.heard < ECHO {
             return None;
         }
-        let echo = [self.head, self.mark].contains(&Some(self.recent));
+        let recent = Some(self.recent);
+        let echo = self.head == recent || self.marks.iter().any(|mark| mark.bytes == recent);
         self.remember();
         echo.then_some(Unhealthy::Repeating)
     }
@@ -208,10 +216,11 @@ impl Echo {
         if self.heard == ECHO {
             self.head = Some(self.recent);
         }
-        self.mark_age = self.mark_age.saturating_add(1);
-        if self.mark.is_none() || self.mark_age > MARK_LIVES {
-            self.mark = Some(self.recent);
-            self.mark_age = 0;
+        for (mark, lives) in self.marks.iter_mut().zip(MARKS) {
+            mark.age = mark.age.saturating_add(1);
+            if mark.bytes.is_none() || mark.age > lives {
+                *mark = Mark { bytes: Some(self.recent), age: 0 };
+            }
         }
     }
 
@@ -267,19 +276,21 @@ mod tests {
 
     #[test]
     fn every_period_from_a_few_bytes_to_the_marks_life_is_caught_within_two_periods() {
-        for period in [17, 64, 100, 512, 4096, 65_000, MARK_LIVES as usize] {
+        for period in [17, 64, 100, 512, 4096, 65_000, MARKS[2] as usize] {
             let (at, failure) = first_failure(good(period).into_iter().cycle().take(3 * period));
             assert!(failure.is_some() && at <= 2 * period + 16, "period {period}: {failure:?} at {at}");
         }
     }
 
     #[test]
-    fn a_source_that_falls_into_a_cycle_late_is_caught() {
+    fn a_source_that_falls_into_a_cycle_late_is_caught_within_a_few_periods() {
         let fine = good(300_000);
-        let cycle = fine[299_000..].iter().copied().cycle().take(200_000);
-        let (at, failure) = first_failure(fine.iter().copied().chain(cycle));
-        assert_eq!(failure, Some(Unhealthy::Repeating));
-        assert!(at <= 300_000 + MARK_LIVES as usize + 2000);
+        for (period, mark) in [(64, MARKS[0]), (1000, MARKS[1]), (5000, MARKS[2])] {
+            let cycle = fine[300_000 - period..].iter().copied().cycle().take(200_000);
+            let (at, failure) = first_failure(fine.iter().copied().chain(cycle));
+            assert_eq!(failure, Some(Unhealthy::Repeating), "period {period}");
+            assert!(at <= 300_000 + mark as usize + 2 * period, "period {period} at {at}");
+        }
     }
 
     #[test]

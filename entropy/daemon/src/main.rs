@@ -106,7 +106,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (well, absent) = Well::open(&config.hardware)?;
     if let Some(why) = absent {
         let words = [("device", spring::Hardware::DEVICE), ("why", &why.to_string())];
-        log.say(entropy::Moment::ZERO, Level::Info, "no-hardware-source", &words);
+        let level = if why == rustix::io::Errno::ACCESS { Level::Warn } else { Level::Info };
+        log.say(entropy::Moment::ZERO, level, "no-hardware-source", &words);
     }
     let doors = doors::open(&config, &mut log)?;
     config.check_served(&doors, geteuid().is_root())?;

@@ -128,7 +128,8 @@ impl Daemon {
         self.say(Level::Debug, "connected", &[("guest", &guest.name), ("door", guest.door)]);
         self.guests.insert(number, guest);
         self.guest(number, now);
-        Some(number)
+        // It may have gone at its first turn.
+        self.guests.contains_key(&number).then_some(number)
     }
 
     pub(super) fn may_come(&self, uid: u32) -> bool {
