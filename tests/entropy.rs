@@ -295,6 +295,30 @@ fn a_qemu_that_lost_its_request_with_the_connection_is_woken() {
     client.wait().unwrap();
 }
 
+/// QEMU's own `rng-egd` is an EGD client that we did not write. It loses its request when the connection breaks.
+#[test]
+fn a_linux_guest_is_fed_by_qemus_rng_egd_and_again_after_the_daemon_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("egd");
+    let daemon = || Host::start(&["--egd", socket.to_str().unwrap(), "--user", "root"]);
+    let first = daemon();
+    let guest = host::Linux::boot(&socket);
+    guest.wait_for(|console| console.contains("source: virtio_rng"));
+    guest.wait_for(|console| heard(console).len() >= 2);
+    drop(first);
+    let before = heard(&guest.console()).len();
+    let _second = daemon();
+    guest.wait_for(|console| heard(console).len() >= before + 3);
+    let heard = heard(&guest.console());
+    let different: std::collections::HashSet<_> = heard.iter().collect();
+    assert_eq!(different.len(), heard.len(), "the guest heard the same bytes twice");
+}
+
+/// The digests of each 256 bytes that the guest read.
+fn heard(console: &str) -> Vec<String> {
+    console.lines().filter_map(|line| line.trim().strip_prefix("heard: 256 ")).map(str::to_owned).collect()
+}
+
 #[test]
 fn a_typo_ends_with_status_2_and_a_hint_and_does_not_end_a_running_daemon() {
     let host = Host::start_with("listen = 'DIR'\nrate = 2048\n", &["--metrics", "DIR/metrics"]);

@@ -284,3 +284,49 @@ impl Fifo {
         (&self.end).write_all(bytes).unwrap();
     }
 }
+
+/// A Linux in QEMU whose virtio-rng is fed over EGD; `tests/rng/build` makes its image. It ends with this value.
+pub struct Linux {
+    qemu: Child,
+    folder: TempDir,
+}
+
+impl Linux {
+    pub fn boot(socket: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let image = |name: &str| {
+            let path = bench::top().join("tests/.cache").join(name);
+            assert!(path.exists(), "{} is missing: `tests/run images` makes it", path.display());
+            path
+        };
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-M", "q35", "-cpu", "max", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot"]);
+        qemu.arg("-kernel").arg(image("rng.vmlinuz")).arg("-initrd").arg(image("rng.cpio"));
+        qemu.args(["-append", "console=ttyS0 quiet panic=-1"]);
+        qemu.arg("-serial").arg(format!("file:{}", folder.path().join("serial").display()));
+        qemu.arg("-chardev").arg(format!("socket,path={},reconnect=1,id=e", socket.display()));
+        qemu.args(["-object", "rng-egd,chardev=e,id=r", "-device", "virtio-rng-pci,rng=r"]);
+        Self { qemu: qemu.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), folder }
+    }
+
+    pub fn console(&self) -> String {
+        let bytes = std::fs::read(self.folder.path().join("serial")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Emulation on a busy host is slow.
+    pub fn wait_for(&self, what: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        while !what(&self.console()) {
+            assert!(start.elapsed() < 4 * LONG, "it never came; the console says\n{}", self.console());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
