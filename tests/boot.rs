@@ -138,6 +138,24 @@ fn without_an_exit_port_the_machine_ends_all_the_same() {
 }
 
 #[test]
+fn a_console_that_nobody_reads_loses_bytes_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("console");
+    let deaf = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let machine =
+        Machine::on(Board::Microvm).line("twin=chatter").serial(&format!("unix:{}", path.display()));
+    let ended = machine.run(probes());
+    assert_eq!(ended.left, Some(0), "{ended:?}");
+    let (mut client, mut heard) = (deaf.accept().unwrap().0, Vec::new());
+    std::io::Read::read_to_end(&mut client, &mut heard).unwrap();
+    assert!(
+        heard.starts_with(b"a line that") && heard.len() < 10_000 * 53,
+        "{} bytes were heard",
+        heard.len()
+    );
+}
+
+#[test]
 fn a_cpu_without_nx_is_refused_in_one_line() {
     let ended = Machine::on(Board::Microvm).cpu("qemu64,-nx").run_until(probes(), "\n");
     assert!(

@@ -33,6 +33,7 @@ pub struct Machine {
     module: Option<PathBuf>,
     extra: Vec<String>,
     exit_port: bool,
+    serial: Option<String>,
 }
 
 /// A machine that has ended.
@@ -90,7 +91,7 @@ impl Machine {
     #[must_use]
     pub fn on(board: Board) -> Self {
         let (cpu, line) = ("max".to_owned(), String::new());
-        Self { board, memory: 64, cpu, line, module: None, extra: Vec::new(), exit_port: true }
+        Self { board, memory: 64, cpu, line, module: None, extra: Vec::new(), exit_port: true, serial: None }
     }
 
     /// With so many MiB of RAM.
@@ -121,6 +122,12 @@ impl Machine {
     #[must_use]
     pub fn without_exit_port(self) -> Self {
         Self { exit_port: false, ..self }
+    }
+
+    /// With its serial line led elsewhere: then the console shows nothing.
+    #[must_use]
+    pub fn serial(self, to: &str) -> Self {
+        Self { serial: Some(to.to_owned()), ..self }
     }
 
     /// With more words for QEMU.
@@ -169,7 +176,8 @@ impl Machine {
             qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         }
         qemu.args(["-append", &self.line, "-kernel"]).arg(image);
-        qemu.arg("-serial").arg(format!("file:{}", serial.display()));
+        let file = || format!("file:{}", serial.display());
+        qemu.arg("-serial").arg(self.serial.clone().unwrap_or_else(file));
         if let Some(module) = &self.module {
             qemu.arg("-initrd").arg(module);
         }

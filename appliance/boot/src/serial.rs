@@ -5,6 +5,7 @@
 
 use crate::cpu;
 use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const COM1: u16 = 0x3f8;
 const LINE_STATUS: u16 = COM1 + 5;
@@ -23,7 +24,7 @@ const CRASH: u32 = 3;
 /// What `leave` says when the appliance cannot start.
 const REFUSED: i32 = 66;
 /// How often a full line is asked for room before a byte is lost.
-const PATIENCE: u32 = 100_000;
+const PATIENCE: u32 = 20_000;
 
 /// Writes bytes to the serial line, and to the debug port where the hypervisor is Xen.
 pub(crate) fn say(bytes: &[u8]) {
@@ -39,9 +40,14 @@ pub(crate) fn say(bytes: &[u8]) {
     }
 }
 
+/// A line that nobody empties is asked once for each byte from then on: its patience was used up by the first.
 fn has_room() -> bool {
+    static STUCK: AtomicBool = AtomicBool::new(false);
+    let patience = if STUCK.load(Relaxed) { 1 } else { PATIENCE };
     // SAFETY: reading the line status only clears error bits.
-    (0..PATIENCE).any(|_| unsafe { cpu::in8(LINE_STATUS) } & ROOM != 0)
+    let room = (0..patience).any(|_| unsafe { cpu::in8(LINE_STATUS) } & ROOM != 0);
+    STUCK.store(!room, Relaxed);
+    room
 }
 
 /// One sentence, and the end.

@@ -10,7 +10,7 @@ use crate::{clock, cpu, lapic, pci, port, ram, sleep};
 
 const NONE: fn(&Plan) = |_| fail("there is nothing forbidden in it");
 
-pub(super) const CHECKS: [Probe; 9] = [
+pub(super) const CHECKS: [Probe; 10] = [
     ("where", NONE, places),
     ("tables", NONE, tables),
     ("memory", NONE, memory),
@@ -18,6 +18,9 @@ pub(super) const CHECKS: [Probe; 9] = [
     ("registers", NONE, registers),
     ("clock", NONE, time),
     ("sleep", NONE, |_| sleep::wait(Some(clock::monotonic() + 5_000_000_000))),
+    ("chatter", NONE, |_| {
+        (0..10_000).for_each(|_| say("a line that perhaps nobody reads, told again and again"))
+    }),
     ("lines", NONE, lines),
     ("pci", NONE, host_bridge),
 ];
