@@ -163,19 +163,25 @@ impl Machine {
         Running { qemu, folder }
     }
 
+    /// The shell's words that start an image under the KVM of an outer machine, with its console on standard output.
+    #[must_use]
+    pub fn under_kvm(&self, image: &str) -> String {
+        let mut words = vec![
+            "qemu-system-x86_64".to_owned(),
+            "-accel".into(),
+            "kvm".into(),
+            "-cpu".into(),
+            "host".into(),
+        ];
+        words.extend(self.board_words());
+        words.extend(["-kernel", image, "-serial", "stdio"].map(str::to_owned));
+        let quoted = words.into_iter().chain(self.extra.clone()).map(|word| format!("'{word}'"));
+        quoted.collect::<Vec<_>>().join(" ")
+    }
+
     fn start(&self, image: &Path, serial: &Path) -> Child {
         let mut qemu = Command::new("qemu-system-x86_64");
-        let board = match self.board {
-            Board::Microvm => "microvm,isa-serial=on,ioapic2=off,pit=off,pic=off,rtc=on",
-            Board::Q35 => "q35",
-            Board::Pc => "pc",
-        };
-        qemu.args(["-accel", "tcg", "-M", board, "-cpu", &self.cpu, "-m", &self.memory.to_string()]);
-        qemu.args(["-nodefaults", "-display", "none", "-no-reboot"]);
-        if self.exit_port {
-            qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-        }
-        qemu.args(["-append", &self.line, "-kernel"]).arg(image);
+        qemu.args(["-accel", "tcg", "-cpu", &self.cpu]).args(self.board_words()).arg("-kernel").arg(image);
         let file = || format!("file:{}", serial.display());
         qemu.arg("-serial").arg(self.serial.clone().unwrap_or_else(file));
         if let Some(module) = &self.module {
@@ -183,6 +189,30 @@ impl Machine {
         }
         let complaints = std::fs::File::create(serial.with_file_name("complaints")).expect("a file");
         qemu.args(&self.extra).stdin(Stdio::null()).stderr(complaints).spawn().expect("QEMU starts")
+    }
+
+    fn board_words(&self) -> Vec<String> {
+        let board = match self.board {
+            Board::Microvm => "microvm,isa-serial=on,ioapic2=off,pit=off,pic=off,rtc=on",
+            Board::Q35 => "q35",
+            Board::Pc => "pc",
+        };
+        let memory = self.memory.to_string();
+        let words = [
+            "-M",
+            board,
+            "-m",
+            &memory,
+            "-append",
+            &self.line,
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        ];
+        let exit: &[&str] =
+            if self.exit_port { &["-device", "isa-debug-exit,iobase=0xf4,iosize=4"] } else { &[] };
+        words.iter().chain(exit).map(|word| (*word).to_owned()).collect()
     }
 }
 

@@ -1,0 +1,49 @@
+//! The appliance under a real KVM: Debian's kvm_amd on emulated SVM, with QEMU's `-accel kvm` inside.
+
+use bench::machine::{Board, Machine};
+use bench::outer::Outer;
+use bench::{appliance, built, cargo};
+
+/// The network and the entropy channel of a board, and where the outer machine reaches the appliance.
+fn furnished(board: Board) -> Machine {
+    let bus = if board == Board::Microvm { "device" } else { "pci" };
+    let words = [
+        "-global",
+        "virtio-mmio.force-legacy=false",
+        "-netdev",
+        "user,id=n,hostfwd=tcp:127.0.0.1:443-:443",
+        "-device",
+        &format!("virtio-net-{bus},netdev=n{}", if board == Board::Microvm { "" } else { ",romfile=" }),
+        "-chardev",
+        "socket,path=/tmp/guests/appliance.entropy,server=on,wait=off,id=e",
+        "-device",
+        &format!("virtio-serial-{bus}"),
+        "-device",
+        "virtserialport,chardev=e,name=org.openmirage.entropy.2",
+    ];
+    Machine::on(board).line("--address 10.0.2.15/24 --gateway 10.0.2.2").with(&words)
+}
+
+#[test]
+fn it_boots_is_fed_and_serves_a_page_under_kvm() {
+    let kvm = Outer::kvm();
+    assert!(cargo(&["build", "--release", "--package=xentropyd"]).status.success());
+    kvm.put(&appliance(), "/tmp/appliance");
+    kvm.put(&built("release/xentropyd"), "/tmp/xentropyd");
+    let _ = kvm
+        .run("mkdir -m 700 /tmp/guests; /tmp/xentropyd --watch /tmp/guests --user root >/tmp/daemon 2>&1 &");
+    for board in [Board::Microvm, Board::Q35] {
+        let start = furnished(board).under_kvm("/tmp/appliance");
+        let said = kvm.run(&format!(
+            "{start} </dev/null >/tmp/console 2>&1 & machine=$!
+             for _ in $(seq 600); do grep -q ^ready /tmp/console && break; usleep 100000; done
+             cat /tmp/console
+             curl -sk -m 30 -w ' status %{{http_code}} version %{{http_version}}' https://127.0.0.1/ || cat /tmp/daemon
+             kill $machine; wait $machine; true"
+        ));
+        assert!(
+            said.contains("ready: HTTPS") && said.contains("</h1>") && said.contains("status 200 version"),
+            "{board:?}: {said}"
+        );
+    }
+}
