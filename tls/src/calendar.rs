@@ -6,8 +6,8 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use std::sync::Arc;
 
-/// A date that somebody else turns. Nobody has told it the date yet: then no certificate is valid and no handshake
-/// succeeds.
+/// A date that somebody else turns. Nobody has told it the date yet: then no certificate is valid and no
+/// handshake succeeds.
 ///
 /// `Arc` because rustls asks for it; nothing here is ever shared between threads.
 #[derive(Clone, Debug, Default)]

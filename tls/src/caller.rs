@@ -109,7 +109,8 @@ fn verifier(trust: &Trust, expected: &Expected) -> Result<Arc<dyn ServerCertVeri
     })
 }
 
-/// The name to verify, and to ask for; where there is none, an address that no certificate has and that is never sent.
+/// The name to verify, and to ask for; where there is none, an address that no certificate has and that is
+/// never sent.
 fn name(expected: &Expected) -> Result<ServerName<'static>, Flaw> {
     match expected {
         Expected::Named(name) => ServerName::try_from(name.clone()).map_err(|_| Flaw::BadName(name.clone())),
@@ -117,8 +118,8 @@ fn name(expected: &Expected) -> Result<ServerName<'static>, Flaw> {
     }
 }
 
-/// The same verification, except that the name does not count. rustls looks at the name last, when chain, dates, usage
-/// and revocation have passed; a test shows that a wrong name never hides another flaw.
+/// The same verification, except that the name does not count. rustls looks at the name last, when chain,
+/// dates, usage and revocation have passed; a test shows that a wrong name never hides another flaw.
 #[derive(Debug)]
 struct Nameless(Arc<WebPkiServerVerifier>);
 

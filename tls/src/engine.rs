@@ -1,8 +1,8 @@
 //! rustls as a step function: bytes in, meaning out.
 //!
-//! rustls' unbuffered connections are used, because they own no buffers: an idle connection then costs its keys only.
-//! The rules that rustls sets are kept here and nowhere else: the same bytes come back until they are discarded, and
-//! what a step wants to send is taken before the next step.
+//! rustls' unbuffered connections are used, because they own no buffers: an idle connection then costs its
+//! keys only. The rules that rustls sets are kept here and nowhere else: the same bytes come back until they
+//! are discarded, and what a step wants to send is taken before the next step.
 
 use crate::wire::Backlog;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -52,8 +52,8 @@ impl Engine {
         }
     }
 
-    /// Takes the connection one step further: reads from `incoming`, appends what must be sent to `outgoing` and what
-    /// the peer said to `heard`. A wish is granted when the step ends [`Step::Open`].
+    /// Takes the connection one step further: reads from `incoming`, appends what must be sent to `outgoing`
+    /// and what the peer said to `heard`. A wish is granted when the step ends [`Step::Open`].
     pub(crate) fn step(
         &mut self,
         incoming: &mut Backlog,
@@ -70,8 +70,8 @@ impl Engine {
         step
     }
 
-    /// Takes the alert that a failed step left behind. Not a step more than that: rustls would look at the same bytes
-    /// again, and fail again.
+    /// Takes the alert that a failed step left behind. Not a step more than that: rustls would look at the
+    /// same bytes again, and fail again.
     pub(crate) fn last_words(&mut self, incoming: &mut Backlog, outgoing: &mut Backlog) {
         let mut heard = Backlog::default();
         while self.common().wants_write() && self.step(incoming, outgoing, &mut heard, &Wish::Listen).is_ok()

@@ -1,7 +1,7 @@
 //! The way in for those who call us: the ClientHello is read first, and then one configuration speaks.
 //!
-//! Every site has a configuration of its own for every port. A configuration that several sites shared would also
-//! share its tickets and its verifier, and a session of one site could be taken up at another.
+//! Every site has a configuration of its own for every port. A configuration that several sites shared would
+//! also share its tickets and its verifier, and a session of one site could be taken up at another.
 
 use crate::calendar::Calendar;
 use crate::engine::Engine;
@@ -56,14 +56,15 @@ impl Front {
         Ok(Self { sites, names, default, calendar, tickets, terms, scratch })
     }
 
-    /// Makes tickets from another secret from now on, and takes up no session that was begun under the one before:
-    /// a secret that several appliances share, or a fresh one when this machine was copied.
+    /// Makes tickets from another secret from now on, and takes up no session that was begun under the one
+    /// before: a secret that several appliances share, or a fresh one when this machine was copied.
     pub fn make_tickets_from(&self, secret: TicketSecret) {
         self.tickets.replace(secret);
         self.terms.borrow_mut().clear();
     }
 
-    /// The secret that tickets are made from: give it to the front that takes this one's place, and sessions go on.
+    /// The secret that tickets are made from: give it to the front that takes this one's place, and sessions
+    /// go on.
     #[must_use]
     pub fn ticket_secret(&self) -> TicketSecret {
         self.tickets.borrow().clone()
@@ -115,8 +116,9 @@ impl Front {
         Ok((given.named(name).under(terms.keeper.trust()), site))
     }
 
-    /// Does the handshake. A session that is taken up again by a client whose certificate would not pass today is
-    /// not taken up: the same ClientHello is answered anew, by a configuration that knows no tickets.
+    /// Does the handshake. A session that is taken up again by a client whose certificate would not pass
+    /// today is not taken up: the same ClientHello is answered anew, by a configuration that knows no
+    /// tickets.
     async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         wire: &mut Wire<S>,
@@ -163,8 +165,8 @@ fn engine(config: &Arc<ServerConfig>) -> Result<Engine, Refused> {
     Ok(Engine::Server(Box::new(UnbufferedServerConnection::new(config.clone())?)))
 }
 
-/// Reads until the whole ClientHello is there, and says which name it asks for. The bytes stay where they are: the
-/// connection that the name leads to reads them again.
+/// Reads until the whole ClientHello is there, and says which name it asks for. The bytes stay where they
+/// are: the connection that the name leads to reads them again.
 async fn hello<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Result<Option<Box<str>>, Refused> {
     let mut acceptor = Acceptor::default();
     loop {
@@ -190,8 +192,8 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Result<
     }
 }
 
-/// A ClientHello that nobody here can answer, and the alert for it. To old versions rustls says `handshake_failure`,
-/// because of what they cannot offer; but it is the version that is wrong.
+/// A ClientHello that nobody here can answer, and the alert for it. To old versions rustls says
+/// `handshake_failure`, because of what they cannot offer; but it is the version that is wrong.
 fn unheard<S>(wire: &mut Wire<S>, error: Error, mut alert: AcceptedAlert) -> Refused {
     let version = wire.incoming.rest().get(9..11);
     if matches!(error, Error::PeerIncompatible(_))

@@ -1,7 +1,7 @@
 //! X25519MLKEM768: a key exchange that holds as long as either X25519 or ML-KEM-768 does.
 //!
-//! TLS 1.3 only, as draft-ietf-tls-ecdhe-mlkem has it: on the wire ML-KEM comes first, then X25519, and so does the
-//! secret. ML-KEM is libcrux's, X25519 is ring's; randomness is the pool's, by ring.
+//! TLS 1.3 only, as draft-ietf-tls-ecdhe-mlkem has it: on the wire ML-KEM comes first, then X25519, and so
+//! does the secret. ML-KEM is libcrux's, X25519 is ring's; randomness is the pool's, by ring.
 
 use libcrux_ml_kem::mlkem768::{self, MlKem768Ciphertext, MlKem768PrivateKey, MlKem768PublicKey};
 use ring::rand::{SecureRandom, SystemRandom};

@@ -1,7 +1,7 @@
 //! Who the peer is, in words, and the proof that it was verified.
 //!
-//! x509-parser describes here; it never decides. Whoever reads an [`Identity`] may print it, compare it or write it
-//! into a header. Whoever guards something asks for an [`Admitted`].
+//! x509-parser describes here; it never decides. Whoever reads an [`Identity`] may print it, compare it or
+//! write it into a header. Whoever guards something asks for an [`Admitted`].
 
 use core::fmt;
 use ring::digest::{SHA256, digest};
@@ -11,8 +11,8 @@ use x509_parser::prelude::FromDer;
 
 /// The peer's certificate, described. It was verified before this was made.
 ///
-/// Every text is short and printable, whatever the certificate holds, so that it can stand in a header or a log: control
-/// characters are escaped as RFC 4514 does it, and what is longer than a kilobyte is cut.
+/// Every text is short and printable, whatever the certificate holds, so that it can stand in a header or a
+/// log: control characters are escaped as RFC 4514 does it, and what is longer than a kilobyte is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The subject, as RFC 4514 writes it; empty when it cannot be read.
@@ -58,8 +58,8 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Identity {
-    /// Describes a certificate. What cannot be read stays empty: webpki has accepted the certificate, and a describer
-    /// that refused it would decide.
+    /// Describes a certificate. What cannot be read stays empty: webpki has accepted the certificate, and a
+    /// describer that refused it would decide.
     pub(crate) fn describe(der: &[u8]) -> Self {
         let fingerprint = Fingerprint::of(der);
         match X509Certificate::from_der(der) {

@@ -1,8 +1,8 @@
-//! TLS policy, the one shell that drives every TLS connection, client identity, and proofs of who the peer is.
+//! TLS policy, the one shell for every TLS connection, client identity, and proofs of who the peer is.
 //!
-//! The only crate that names rustls. rustls and webpki decide whom to trust; x509-parser only describes. There is one
-//! shell ([`Session`]) for both sides of a connection, one way into it per side ([`Front`] for those who call us,
-//! [`Caller`] for those whom we call), and one verification path.
+//! The only crate that names rustls. rustls and webpki decide whom to trust; x509-parser only describes.
+//! There is one shell ([`Session`]) for both sides of a connection, one way into it per side ([`Front`] for
+//! those who call us, [`Caller`] for those whom we call), and one verification path.
 //!
 //! * `front`, `caller`: the two ways into a session.
 //! * `shake`: the handshake itself, the same for both.
@@ -15,7 +15,7 @@
 //! * `papers`: PEM, and a look at what the operator has.
 //! * `mint`: certificates made in memory.
 //!
-//! Nothing here opens a socket, starts a thread or reads a clock: streams, timers and the [`Calendar`] are given.
+//! Nothing here opens a socket, starts a thread or reads a clock: streams, timers and [`Calendar`] are given.
 #![forbid(unsafe_code)]
 
 mod calendar;

@@ -1,7 +1,7 @@
 //! Certificates and keys as an operator has them: PEM in, DER out, and a look at what they say.
 //!
-//! This is for the launcher's `check`, which explains mistakes before anything is served. What is served is decided by
-//! rustls and webpki alone.
+//! This is for the launcher's `check`, which explains mistakes before anything is served. What is served is
+//! decided by rustls and webpki alone.
 
 use crate::identity::Identity;
 use crate::site::{Key, certified};
@@ -60,8 +60,8 @@ pub struct Looked {
     pub identity: Identity,
     /// The first second of its validity, since 1970.
     pub not_before: i64,
-    /// Whether its issuer is missing among the certificates that follow it: right where clients know that issuer
-    /// (a CA of one's own), and a mistake where they know only the issuer's issuer.
+    /// Whether its issuer is missing among the certificates that follow it: right where clients know that
+    /// issuer (a CA of one's own), and a mistake where they know only the issuer's issuer.
     pub alone: bool,
     /// Whether it signed itself.
     pub self_signed: bool,
@@ -82,7 +82,8 @@ pub fn look(chain: &[Vec<u8>], key: &Key) -> Result<Looked, Flaw> {
     Ok(Looked { identity: Identity::describe(leaf), not_before, alone, self_signed })
 }
 
-/// Whether the leaf is for `name`, as clients see it. A wildcard is asked for with any one label in its place.
+/// Whether the leaf is for `name`, as clients see it. A wildcard is asked for with any one label in its
+/// place.
 #[must_use]
 pub fn covers(leaf: &[u8], name: &str) -> bool {
     let asked = name.strip_prefix("*.").map_or_else(|| name.to_owned(), |rest| format!("any.{rest}"));

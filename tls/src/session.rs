@@ -1,8 +1,9 @@
 //! The one shell: a stream of plain bytes over a TLS connection over any stream.
 //!
-//! A session exists only after its handshake; what made it is in `front` and `caller`. It owns no buffer while nothing
-//! is in flight, so an idle one costs its keys. Reads and writes never grow memory without bound: a read decrypts one
-//! record at a time, and a write is taken only when the one before it is on its way.
+//! A session exists only after its handshake; what made it is in `front` and `caller`. It owns no buffer
+//! while nothing is in flight, so an idle one costs its keys. Reads and writes never grow memory without
+//! bound: a read decrypts one record at a time, and a write is taken only when the one before it is on its
+//! way.
 
 use crate::engine::{Engine, LARGEST_RECORD, Step, Wish};
 use crate::identity::{Admitted, Identity};
@@ -98,8 +99,8 @@ impl<S> Session<S> {
         self.facts.server_name.as_deref()
     }
 
-    /// Whether a request for `host` does not belong on this connection and deserves a 421: a name was asked for in the
-    /// handshake, and it was another one. A port behind the host does not count.
+    /// Whether a request for `host` does not belong on this connection and deserves a 421: a name was asked
+    /// for in the handshake, and it was another one. A port behind the host does not count.
     #[must_use]
     pub fn is_misdirected(&self, host: &str) -> bool {
         self.facts.is_misdirected(host)
@@ -126,8 +127,8 @@ impl<S> Session<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Ready when a read would not wait: there are bytes, or the end, or an error. Holds no memory while it waits, so
-    /// that a connection can be parked here between two requests.
+    /// Ready when a read would not wait: there are bytes, or the end, or an error. Holds no memory while it
+    /// waits, so that a connection can be parked here between two requests.
     pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.heard.is_empty() && self.hears == Hearing::Open {
             if self.poll_hear(context).is_pending() {
@@ -272,9 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Session<S> {
         self.wire.poll_flush(context)
     }
 
-    /// Says close_notify, closes the stream's sending side, and then listens for a while (unless the peer has closed
-    /// already), so that the peer gets to read all that was said. The stream's own `poll_close` must leave its
-    /// receiving side open. It always ends: ten seconds for the last words, two for listening.
+    /// Says close_notify, closes the stream's sending side, and then listens for a while (unless the peer has
+    /// closed already), so that the peer gets to read all that was said. The stream's own `poll_close` must
+    /// leave its receiving side open. It always ends: ten seconds for the last words, two for listening.
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.bye(context);
         let Self { wire, linger, timers, hears, .. } = &mut *self;

@@ -1,10 +1,11 @@
 //! Session tickets: sessions that we can take up again without remembering them.
 //!
-//! A ticket is sealed under a key of its own, made from a secret, from where the ticket may be used (port, site, policy:
-//! the [`Binding`]), from when, and from a random salt that travels with it. So a ticket never opens another site, port
-//! or policy, and appliances that share a secret never share an AEAD key.
+//! A ticket is sealed under a key of its own, made from a secret, from where the ticket may be used (port,
+//! site, policy: the [`Binding`]), from when, and from a random salt that travels with it. So a ticket never
+//! opens another site, port or policy, and appliances that share a secret never share an AEAD key.
 //!
-//! The secret moves on with every slot of time and cannot be turned back: who takes it later cannot open older tickets.
+//! The secret moves on with every slot of time and cannot be turned back: who takes it later cannot open
+//! older tickets.
 
 use crate::calendar::Calendar;
 use core::fmt;
@@ -16,7 +17,8 @@ use rustls::server::ProducesTickets;
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
-/// What a secret is used for, before it is replaced: a ticket lives for one slot at least and for two at most.
+/// What a secret is used for, before it is replaced: a ticket lives for one slot at least and for two at
+/// most.
 const SLOT: u64 = 6 * 3_600;
 
 /// Where the slots are counted from, for all who share a secret: the first second of 2026.

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Certification authorities, and the lists of what they have revoked.
 ///
-/// With lists, every certificate of a chain must be covered by one that is in date; without, nothing is revoked.
+/// With lists, every certificate of a chain must be covered by one that is in date; without, nothing is
+/// revoked.
 #[derive(Clone)]
 pub struct Trust(Arc<Roots>);
 

@@ -100,7 +100,7 @@ pub(crate) struct Scratch(Cell<Vec<u8>>);
 const GULP: usize = 17 * 1024;
 
 impl Scratch {
-    /// Lends the buffer. Whoever asks while it is lent (a stream that is itself a session) gets one of its own.
+    /// Lends the buffer. Whoever asks while it is lent (a stream that is itself a session) gets another.
     fn lend<T>(&self, work: impl FnOnce(&mut [u8]) -> T) -> T {
         let mut bytes = self.0.take();
         bytes.resize(GULP, 0);
@@ -166,8 +166,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// How long and how much a closing connection still listens, so that the peer gets to read our last words: a stack
-/// that is closed with unread input answers with a reset, and the peer loses them.
+/// How long and how much a closing connection still listens, so that the peer gets to read our last words: a
+/// stack that is closed with unread input answers with a reset, and the peer loses them.
 pub(crate) struct Linger {
     timers: Timers,
     sleep: Sleep,
@@ -191,7 +191,7 @@ impl Linger {
         Self { timers: timers.clone(), sleep, left, said: false }
     }
 
-    /// Sends what waits, closes our side and listens until the peer has closed its own or patience is at its end.
+    /// Sends what waits, closes our side and listens until the peer has closed too or the time is up.
     pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,

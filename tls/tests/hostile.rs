@@ -1,4 +1,5 @@
-//! One verification path: every hostile certificate, per TLS version and per direction, and always the same verdict.
+//! One verification path: every hostile certificate, per TLS version and per direction, and always the same
+//! verdict.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 

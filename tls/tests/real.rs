@@ -1,4 +1,5 @@
-//! Real clients against the front, over loopback: OpenSSL, GnuTLS, and an OpenSSL that is new enough for ML-KEM.
+//! Real clients against the front, over loopback: OpenSSL, GnuTLS, and an OpenSSL that is new enough for
+//! ML-KEM.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -333,8 +334,8 @@ fn a_staple_reaches_the_client_and_says_what_it_said() {
         let serial = String::from_utf8(serial).unwrap().trim().replace("serial=", "");
         fs::write(folder.join("index"), format!("V\t391231235959Z\t\t{serial}\tunknown\t/CN=example.org\n"))
             .unwrap();
-        let respond = "ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -issuer ca.pem -cert server.pem \
-                       -respout staple -ndays 2";
+        let respond = "ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -issuer ca.pem \
+                       -cert server.pem -respout staple -ndays 2";
         made(folder, &[respond]);
         site.ocsp = Some(fs::read(folder.join("staple")).unwrap());
     });

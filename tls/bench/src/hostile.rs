@@ -1,5 +1,6 @@
-//! Certificates that nobody should accept, each with the one thing that is wrong with it, and a few that are unusual and
-//! good. The same table serves both directions: a server that looks at clients, and a client that looks at servers.
+//! Certificates that nobody should accept, each with the one thing that is wrong with it, and a few that are
+//! unusual and good. The same table serves both directions: a server that looks at clients, and a client that
+//! looks at servers.
 
 use crate::TODAY;
 use crate::der::{Node, Value, resigned, tbs};

@@ -1,7 +1,7 @@
 //! Peers without manners: plain rustls that shows any chain, signs with any key and believes everybody.
 //!
-//! A refusal in a test is then the other side's doing. They speak rustls' buffered connections, so that nothing of the
-//! shell under test is used on this side.
+//! A refusal in a test is then the other side's doing. They speak rustls' buffered connections, so that
+//! nothing of the shell under test is used on this side.
 
 use crate::read_some;
 use futures_io::{AsyncRead, AsyncWrite};
