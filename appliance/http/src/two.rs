@@ -172,3 +172,6 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Threads {
         self.0.spawn(answer);
     }
 }
+
+#[cfg(test)]
+mod tests;
