@@ -44,7 +44,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "pinata",
         ],
     ),
-    ("gatehouse-tests", &["bundle", "entropy"]),
+    ("gatehouse-tests", &["world", "bundle", "entropy", "tasks", "gatehouse-http"]),
 ];
 
 /// Crates of others that only some rooms may name.

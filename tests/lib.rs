@@ -45,5 +45,6 @@ pub fn cargo(arguments: &[&str]) -> Output {
     Command::new(cargo).args(arguments).current_dir(top()).output().expect("cargo runs")
 }
 
+pub mod house;
 pub mod machine;
 pub mod outer;

@@ -40,8 +40,8 @@ fn drawing(figures: &[(&str, String)]) -> String {
 }
 
 const HEAD: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 150\" role=\"img\"><title>Live figures</title>\
-    <style>text{font-family:system-ui,sans-serif}.v{font-size:25px;font-weight:600;fill:#b4540a}\
-    .n{font-size:13.5px;fill:#5d6470}@media(prefers-color-scheme:dark){.v{fill:#f2a65a}.n{fill:#a2a8b3}}</style>";
+    <style>text{font-family:system-ui,sans-serif}.v{font-size:28px;font-weight:600;fill:#b4540a}\
+    .n{font-size:15px;fill:#5d6470}@media(prefers-color-scheme:dark){.v{fill:#f2a65a}.n{fill:#a2a8b3}}</style>";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
