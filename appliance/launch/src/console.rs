@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 /// How a line begins that says that the appliance serves.
-const READY: &[u8] = b"open at ";
+const READY: &[u8] = b"ready";
 /// A line longer than this is printed in pieces.
 const LONGEST_LINE: u64 = 8192;
 

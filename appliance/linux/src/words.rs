@@ -276,8 +276,12 @@ impl Words {
         });
         let mut seen = Vec::new();
         for (word, number) in line.into_iter().chain(secrets).chain(channels) {
-            if number <= 2 || seen.contains(&number) {
-                return Err(bad(word, number.to_string(), "a descriptor of its own, above 2"));
+            if number < 0 || [1, 2].contains(&number) || seen.contains(&number) {
+                return Err(bad(
+                    word,
+                    number.to_string(),
+                    "a descriptor of its own, and not the console (1 or 2)",
+                ));
             }
             seen.push(number);
         }
@@ -386,8 +390,8 @@ mod tests {
     fn a_descriptor_is_never_adopted_twice_and_the_console_never() {
         assert!(refusal("--cable 5 --secrets 5").contains("of its own"));
         assert!(refusal("--cable 5 --entropy 5").contains("of its own"));
-        assert!(refusal("--cable 1").contains("above 2"));
-        assert!(refusal("--cable -1").contains("above 2"));
+        assert!(refusal("--cable 1").contains("not the console"));
+        assert!(refusal("--cable -1").contains("of its own"));
     }
 
     #[test]
