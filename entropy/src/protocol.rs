@@ -23,7 +23,7 @@
 //!
 //! Hello and welcome have number 0; the frames after them count up, each direction for itself. A guest that hears
 //! nothing says hello again with the next attempt and skips whatever comes before the welcome to *that* attempt, so
-//! bytes that were under way do no harm. The host sends only what was asked for and may be slow, but not silent: it
+//! bytes that were under way do no harm, be it from an earlier attempt or to the machine before it was started again. The host sends only what was asked for and may be slow, but not silent: it
 //! says *starved* when there is nothing.
 //!
 //! A host tells the versions apart by the first byte of the hello, so one socket serves both.

@@ -1,7 +1,7 @@
 //! The loop: one thread, one epoll, one list of alarms.
 //!
-//! Whatever becomes ready, or due, gets one turn; a turn never waits. Numbers of guests are never used twice, so an
-//! event that comes too late finds nobody.
+//! Whatever becomes ready, or due, gets one turn; a turn never waits. A number is not given out again soon, so an event
+//! that comes too late finds nobody.
 
 mod guests;
 mod operators;
@@ -277,10 +277,24 @@ impl Daemon {
     }
 
     fn open(&mut self, door: Door) -> std::io::Result<()> {
-        self.last += 1;
-        self.add(&door.socket, Who::Door(self.last))?;
-        self.doors.insert(self.last, door);
+        let number = self.number();
+        self.add(&door.socket, Who::Door(number))?;
+        self.doors.insert(number, door);
         Ok(())
+    }
+
+    /// A number that nobody has, nor had for the last four thousand million connections.
+    fn number(&mut self) -> u32 {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            let last = &self.last;
+            if !(self.doors.contains_key(last)
+                || self.guests.contains_key(last)
+                || self.readers.contains_key(last))
+            {
+                return self.last;
+            }
+        }
     }
 
     fn add(&self, socket: &impl AsFd, who: Who) -> std::io::Result<()> {

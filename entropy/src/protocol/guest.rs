@@ -19,8 +19,9 @@ pub const PORTION: u32 = 256;
 pub const REFRESH: Duration = Duration::from_secs(60);
 /// It asks again after so long a silence, and doubles its patience each time up to [`REFRESH`].
 const PATIENCE: Duration = Duration::from_secs(5);
-/// So many bytes may come between a repeated hello and its answer: more than any channel holds.
-const UNDER_WAY: usize = 1 << 20;
+/// So many bytes may come between a hello and its answer. They were sent before it: to this machine before it started
+/// again, or in answer to an earlier hello. A host sends only what was asked for, so they are few.
+const UNDER_WAY: usize = 64 * 1024;
 
 /// What the host meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub enum Meaning<'a> {
 /// The host is not one that we should listen to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostBroke {
-    /// Something else is at the other end of this channel.
+    /// Version 1: something else is at the other end of this channel.
     #[error(
         "byte {at} of the answer is not what xentropyd says: something else is connected to this channel"
     )]
@@ -51,7 +52,7 @@ pub enum HostBroke {
         /// Where it went wrong.
         at: usize,
     },
-    /// The answer to a repeated hello never came, only other bytes.
+    /// Version 2: the answer to our hello never came, only other bytes.
     #[error("more than {UNDER_WAY} bytes came and none of them was the answer to our hello")]
     Babble,
     /// A frame is malformed.
@@ -79,7 +80,7 @@ pub struct Guest {
 enum State {
     /// Nobody is at the other end.
     Closed,
-    /// We said hello; `matched` bytes of the answer have come; so many others may be skipped.
+    /// We said hello; `matched` bytes of the answer have come; in version 2 so many others may be skipped.
     Asked { matched: usize, skip: usize, reader: Reader },
     /// Version 1: everything is entropy.
     Granted,
@@ -230,7 +231,7 @@ impl Guest {
             *bytes = rest;
             let kept = slide(&wanted, *matched, *byte);
             let skipped = *matched + 1 - kept;
-            *skip = skip.checked_sub(skipped).ok_or(refusal(self.attempt, *matched))?;
+            *skip = skip.checked_sub(skipped).ok_or(HostBroke::Babble)?;
             *matched = kept;
             if kept == wanted.len() {
                 reader.read(&mut wanted.as_slice())?;
@@ -275,8 +276,7 @@ impl Guest {
                 self.say(&hello);
             }
         }
-        let skip = if attempt == 0 { 0 } else { UNDER_WAY };
-        self.state = State::Asked { matched: 0, skip, reader: Reader::new(End::Host) };
+        self.state = State::Asked { matched: 0, skip: UNDER_WAY, reader: Reader::new(End::Host) };
         self.deadline = Some(now + self.patience);
     }
 
@@ -339,8 +339,4 @@ fn slide(wanted: &[u8], matched: usize, byte: u8) -> usize {
     let heard = || wanted.iter().take(matched).copied().chain([byte]);
     let fits = |length: &usize| heard().skip(matched + 1 - length).eq(wanted.iter().take(*length).copied());
     (1..=matched + 1).rev().find(fits).unwrap_or(0)
-}
-
-fn refusal(attempt: u32, at: usize) -> HostBroke {
-    if attempt == 0 { HostBroke::NotTheBanner { at } } else { HostBroke::Babble }
 }

@@ -145,31 +145,57 @@ fn a_framed_guest_gets_what_it_asked_for_and_not_a_byte_more() {
 }
 
 #[test]
-fn one_wrong_byte_in_the_answer_closes_the_channel_for_good() {
-    for version in [Version::One, Version::Two] {
-        let answer = match version {
-            Version::One => BANNER_1.to_vec(),
-            Version::Two => frames(&[welcome(0)])[..12].to_vec(),
-        };
-        for at in 0..answer.len() {
-            let (mut guest, mut told, mut wrong) = (opened(version), Told::default(), answer.clone());
-            wrong[at] ^= 1;
-            told.hear(&mut guest, &wrong, T0);
-            assert_eq!(told.broke, Some(HostBroke::NotTheBanner { at }), "{version:?}");
-            told.hear(&mut guest, &host_says(version), T0);
-            assert!(told.entropy.is_empty() && told.broke.is_some() && guest.deadline().is_none());
-        }
+fn one_wrong_byte_in_the_banner_closes_the_channel_for_good() {
+    for at in 0..BANNER_1.len() {
+        let (mut guest, mut told, mut wrong) = (opened(Version::One), Told::default(), BANNER_1.to_vec());
+        wrong[at] ^= 1;
+        told.hear(&mut guest, &wrong, T0);
+        assert_eq!(told.broke, Some(HostBroke::NotTheBanner { at }));
+        told.hear(&mut guest, &host_says(Version::One), T0);
+        assert!(told.entropy.is_empty() && told.broke.is_some() && guest.deadline().is_none());
     }
 }
 
 #[test]
+fn one_wrong_byte_in_the_welcome_means_that_nothing_after_it_is_entropy() {
+    for at in 0..12 {
+        let (mut guest, mut told, mut wrong) =
+            (opened(Version::Two), Told::default(), host_says(Version::Two));
+        wrong[at] ^= 1;
+        told.hear(&mut guest, &wrong, T0);
+        assert!(told.entropy.is_empty() && told.events.is_empty(), "byte {at}: {told:?}");
+        assert!(guest.deadline().is_some(), "it will ask again");
+    }
+}
+
+/// The chardev stays connected while a machine is reset: what its past life had asked for comes first.
+#[test]
+fn a_machine_that_was_started_again_skips_what_its_past_life_had_asked_for() {
+    let (mut before, mut host, mut told) = (opened(Version::Two), Host::new(7, 1000), Told::default());
+    host.receive(&said(&mut before), T0).unwrap();
+    let mut under_way = drain(&mut host);
+    host.pour(&[3; 1000]);
+    under_way.extend(&drain(&mut host)[500..]);
+    let mut after = opened(Version::Two);
+    host.receive(&said(&mut after), T0).unwrap();
+    told.hear(&mut after, &under_way[32..], T0);
+    host.pour(&[5; 100]);
+    told.hear(&mut after, &drain(&mut host), T0);
+    host.pour(&[5; 100]);
+    told.hear(&mut after, &drain(&mut host), T0);
+    assert_eq!((told.broke, &told.entropy[..]), (None, &[5; 100][..]));
+}
+
+#[test]
 fn a_new_host_is_heard_even_if_the_last_one_broke_the_protocol() {
-    let (mut guest, mut told) = (opened(Version::Two), Told::default());
-    told.hear(&mut guest, b"login: ", T0);
-    assert!(told.broke.take().is_some());
-    guest.opened(T0);
-    told.hear(&mut guest, &host_says(Version::Two), T0);
-    assert_eq!((told.broke, told.entropy.len()), (None, 513));
+    for (version, length) in [(Version::One, 269), (Version::Two, 513)] {
+        let (mut guest, mut told) = (opened(version), Told::default());
+        told.hear(&mut guest, &b"login: ".repeat(10_000), T0);
+        assert!(told.broke.take().is_some());
+        guest.opened(T0);
+        told.hear(&mut guest, &host_says(version), T0);
+        assert_eq!((told.broke, told.entropy.len()), (None, length));
+    }
 }
 
 #[test]
@@ -280,11 +306,15 @@ fn an_old_host_of_version_1_that_wakes_up_is_still_believed() {
 
 #[test]
 fn endless_babble_before_the_welcome_is_given_up() {
-    let (mut guest, mut told) = (opened(Version::Two), Told::default());
-    guest.sent(1000);
-    guest.turn(guest.deadline().unwrap());
-    (0..2000).for_each(|_| told.hear(&mut guest, &[0xe2; 1024], T0));
-    assert_eq!(told.broke, Some(HostBroke::Babble));
+    for again in [false, true] {
+        let (mut guest, mut told) = (opened(Version::Two), Told::default());
+        if again {
+            guest.sent(1000);
+            guest.turn(guest.deadline().unwrap());
+        }
+        (0..65).for_each(|_| told.hear(&mut guest, &[0xe2; 1024], T0));
+        assert_eq!(told.broke, Some(HostBroke::Babble));
+    }
 }
 
 #[test]

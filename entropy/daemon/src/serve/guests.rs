@@ -66,7 +66,6 @@ impl Daemon {
                 self.welcome(guest, peer, now);
             }
             Kind::Named(name) => {
-                self.replace(name, now);
                 let guest = Guest::new(name.clone(), "named", socket, self.host(peer), now);
                 self.welcome(guest, peer, now);
             }
@@ -84,16 +83,18 @@ impl Daemon {
         }
     }
 
-    /// The host's end for a guest of that process. If its run cannot be told from another, every connection counts as a
-    /// new generation: a guest may then be told that it was copied when it was not, but never the other way round.
     fn host(&self, peer: Option<Peer>) -> Channel {
-        let known = peer.and_then(|peer| peer.generation(&self.boot, self.epoch));
-        let generation = known.unwrap_or_else(|| {
+        Channel::Entropy(Host::new(self.generation(peer), self.config.limit.rate()))
+    }
+
+    /// The generation of the machine that is that process. If its run cannot be told from another, every connection counts
+    /// as a new one: a guest may then be told that it was copied when it was not, but never the other way round.
+    pub(super) fn generation(&self, peer: Option<Peer>) -> u128 {
+        peer.and_then(|peer| peer.generation(&self.boot, self.epoch)).unwrap_or_else(|| {
             let mut bytes = [0; 16];
             let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
             u128::from_le_bytes(bytes)
-        });
-        Channel::Entropy(Host::new(generation, self.config.limit.rate()))
+        })
     }
 
     /// A named guest has one connection; the newest is the one that lives.
@@ -106,20 +107,20 @@ impl Daemon {
 
     /// Takes a guest in, if it may come and there is room.
     fn welcome(&mut self, mut guest: Guest, peer: Option<Peer>, now: Moment) -> Option<u32> {
-        let refused = match peer {
+        let stranger = match peer {
             Some(peer) if !self.may_come(peer.uid) => Some("user"),
             None if guest.door != "vsock" => Some("credentials"),
-            _ if self.guests.len() >= self.config.most_guests => Some("full"),
             _ => None,
         };
-        if let Some(reason) = refused {
-            *self.tally.refused.entry(reason).or_insert(0) += 1;
-            let uid = peer.map_or(String::new(), |peer| peer.uid.to_string());
-            self.say(Level::Warn, "refused", &[("guest", &guest.name), ("why", reason), ("uid", &uid)]);
+        if stranger.is_none() && guest.door == "named" {
+            self.replace(&guest.name, now);
+        }
+        let full = (self.guests.len() >= self.config.most_guests).then_some("full");
+        if let Some(reason) = stranger.or(full) {
+            self.refuse(&guest.name, reason, peer);
             return None;
         }
-        self.last += 1;
-        let number = self.last;
+        let number = self.number();
         guest.peer = peer;
         guest.bucket = self.resting.remove(&guest.name).unwrap_or_default();
         self.add(&guest.socket, Who::Guest(number)).ok()?;
@@ -130,6 +131,12 @@ impl Daemon {
         self.guest(number, now);
         // It may have gone at its first turn.
         self.guests.contains_key(&number).then_some(number)
+    }
+
+    fn refuse(&mut self, name: &str, reason: &'static str, peer: Option<Peer>) {
+        *self.tally.refused.entry(reason).or_insert(0) += 1;
+        let uid = peer.map_or(String::new(), |peer| peer.uid.to_string());
+        self.say(Level::Warn, "refused", &[("guest", name), ("why", reason), ("uid", &uid)]);
     }
 
     pub(super) fn may_come(&self, uid: u32) -> bool {

@@ -18,8 +18,7 @@ impl Daemon {
         if self.readers.len() >= READERS || peer.is_some_and(|peer| !self.may_come(peer.uid)) {
             return;
         }
-        self.last += 1;
-        let number = self.last;
+        let number = self.number();
         if self.add(&socket, Who::Reader(number)).is_ok() {
             self.readers.insert(number, Reader::new(socket, now));
             self.reader(number, now);
@@ -52,9 +51,11 @@ impl Daemon {
     fn renew(&mut self) {
         self.epoch += 1;
         self.say(Level::Warn, "new-generation", &[("epoch", &self.epoch.to_string())]);
-        for guest in self.guests.values_mut() {
-            let generation = guest.peer.and_then(|peer| peer.generation(&self.boot, self.epoch));
-            if let (Channel::Entropy(host), Some(generation)) = (&mut guest.channel, generation) {
+        let peers: Vec<_> = self.guests.iter().map(|(number, guest)| (*number, guest.peer)).collect();
+        for (number, peer) in peers {
+            let generation = self.generation(peer);
+            if let Some(Channel::Entropy(host)) = self.guests.get_mut(&number).map(|guest| &mut guest.channel)
+            {
                 host.renew(generation);
             }
         }
