@@ -299,7 +299,7 @@ mod tests {
             Source::new(1).feed(&mut pool, 64);
             draw(&mut pool)
         };
-        assert_ne!(mix(&[b"ab"]), mix(&[b"a", b"b"]));
+        assert_ne!(mix(&[b"asb"]), mix(&[b"a", b"b"]));
         assert_ne!(mix(&[b"ab", b""]), mix(&[b"ab"]));
     }
 
@@ -313,6 +313,14 @@ mod tests {
             draw(&mut pool)
         };
         assert_ne!(reseeded(1), reseeded(2), "the old key was lost");
+        let drawn = |before: bool| {
+            let mut pool = seeded(1);
+            pool.draw(&mut [0; 1][usize::from(!before)..]).unwrap();
+            pool.turn(RESEED_AFTER);
+            Source::new(9).feed(&mut pool, 64);
+            draw(&mut pool)
+        };
+        assert_ne!(drawn(true), drawn(false), "the key that a draw left behind was lost");
         let mut alone = seeded(1);
         assert_ne!(reseeded(1), draw(&mut alone), "the new seed was lost");
     }

@@ -349,6 +349,7 @@ mod tests {
         end.write_all(&[0; 20_000]).unwrap();
         let waits = guest.turn(T0, &mut well, &LIMIT).unwrap();
         assert!(!waits.events.contains(EventFlags::IN) && waits.until.is_some());
+        assert!(rustix::io::ioctl_fionread(&guest.socket).unwrap() > 3000, "the rest was not even read");
         let later = guest.turn(T0 + Duration::from_secs(60), &mut well, &LIMIT).unwrap();
         assert!(later.events.contains(EventFlags::IN));
     }
