@@ -51,7 +51,7 @@ impl Probe {
             self.world.say(&format!("channel {}", channel.name));
         }
         self.draw();
-        let generation = self.world.generation();
+        let generation = (self.world.generation())();
         self.world.say(&format!("generation {generation:x?}"));
         self.world.say("ready");
         loop {

@@ -36,7 +36,7 @@ fn in_a_process() {
 
 /// Lives until the end and says why it came.
 fn finish(world: &mut impl World) {
-    match keeper::live(world) {
+    match keeper::live(world, boot::rdrand) {
         Ended::Asked => world.say("closed: the host asked for it"),
         ended => refuse(&ended),
     }

@@ -7,6 +7,9 @@
 //! **Over**: what was mixed becomes part of the key only in lumps of at least 256 counted bits, so that someone who once
 //! knew the state cannot follow it by guessing little additions. A reseeding mixes the old key in; it never replaces it.
 //!
+//! **Apart**: two copies of one machine hold one key until somebody tells them. What [`Pool::twist`] takes goes into the
+//! key at once and counts for nothing: where a CPU has a generator, copies draw apart from the first draw on.
+//!
 //! **Out**: [`Pool::draw`] refuses until the first 256 bits of the host's channel were counted, and again after every
 //! change of a generation, until 256 *new* bits were: what was mixed before a machine was copied is known to its twin.
 //! There is no fallback of any kind.
@@ -114,6 +117,12 @@ impl Pool {
     /// Mixes anything else in. It counts for nothing.
     pub fn stir(&mut self, bytes: &[u8]) {
         self.absorb(b's', bytes);
+    }
+
+    /// Mixes into the key at once what a copy of this machine would not have: the CPU's own numbers. It counts for
+    /// nothing, and nothing that waits in the mixture is spent on it.
+    pub fn twist(&mut self, bytes: &[u8]) {
+        self.stream.rekey(|old| stream::hash(b"gatehouse twist 1", old, bytes));
     }
 
     /// Fills `out`, or leaves it as it is.
@@ -381,6 +390,20 @@ mod tests {
             draw(&mut pool)
         };
         assert_ne!(twin(2), twin(3));
+    }
+
+    #[test]
+    fn twins_that_nobody_told_draw_apart_where_the_cpu_has_a_generator() {
+        let twin = |number: &[u8]| {
+            let mut pool = seeded(1);
+            pool.twist(number);
+            draw(&mut pool)
+        };
+        assert_ne!(twin(&[1]), twin(&[2]));
+        assert_eq!(twin(&[1]), twin(&[1]), "and it takes nothing else in");
+        let mut starving = Pool::new();
+        (0..1000_u64).for_each(|number| starving.twist(&number.to_le_bytes()));
+        assert_eq!(starving.seeded().unwrap_err().missing, SEED_BITS, "it counts for nothing");
     }
 
     #[test]

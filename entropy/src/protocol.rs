@@ -70,11 +70,13 @@ impl Version {
 }
 
 /// Why a host has nothing to give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Starved {
     /// Its source failed a test or cannot be read.
+    #[error("its source failed a test or cannot be read: its log says which")]
     SourceFailed,
     /// Its source is still in the start-up test.
+    #[error("its source is still in the start-up test")]
     StartingUp,
 }
 

@@ -14,7 +14,8 @@ use rustix::io::{read, write};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::stdio::stdout;
 use rustix::time::{ClockId, clock_gettime};
-use world::{Boot, ChannelId, Heard, Instant, World};
+use std::rc::Rc;
+use world::{Boot, ChannelId, Generation, Heard, Instant, World};
 
 /// A line of the console is cut here: what is left fits a pipe in one piece, so that writing never blocks.
 const LONGEST_LINE: usize = 2048;
@@ -134,8 +135,8 @@ impl World for Process {
     }
 
     /// A process cannot tell that its machine was copied; its host's channel can.
-    fn generation(&self) -> Option<u128> {
-        None
+    fn generation(&self) -> Generation {
+        Rc::new(|| None)
     }
 
     fn asked_to_stop(&mut self) -> bool {

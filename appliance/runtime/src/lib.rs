@@ -19,5 +19,5 @@ mod vdso;
 pub use ground::{Bare, close, is_linux, leave, monotonic, say, since_1970, stand_on, write};
 pub use line::{ABORT, FAULT, PANIC, fault, panic_in_one_line};
 pub use linux::{ignore_signal, kernel_random, standard_descriptors_are_open};
-pub use random::{draw, draw_from};
+pub use random::{Refused, Source, draw, draw_from};
 pub use start::begin;

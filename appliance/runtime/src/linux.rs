@@ -174,7 +174,10 @@ pub fn standard_descriptors_are_open() -> bool {
 
 /// Fills `into` from the kernel's random source, once that is seeded: `draw_from(runtime::kernel_random)` makes it the
 /// source of a Linux process. With no kernel beneath it is a fault.
-pub fn kernel_random(into: &mut [u8]) {
+///
+/// # Errors
+/// Never: a kernel that gives nothing is a fault.
+pub fn kernel_random(into: &mut [u8]) -> Result<(), crate::Refused> {
     if !crate::ground::is_linux() {
         fault("kernel_random: there is no kernel beneath");
     }
@@ -187,4 +190,5 @@ pub fn kernel_random(into: &mut [u8]) {
             Err(_) => fault("getrandom(2) gives nothing: no key is made without it"),
         }
     }
+    Ok(())
 }

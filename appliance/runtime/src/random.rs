@@ -7,9 +7,16 @@ use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 static SOURCE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
+/// A source: it fills the slice, or leaves it as it is and says so.
+pub type Source = fn(&mut [u8]) -> Result<(), Refused>;
+
+/// The source gives nothing now: whatever the bytes were wanted for must not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
 /// Makes `source` the one that every draw of this program comes from. A second call is a fault: nothing may replace
 /// the source behind the back of whoever set it.
-pub fn draw_from(source: fn(&mut [u8])) {
+pub fn draw_from(source: Source) {
     if !SOURCE.load(Relaxed).is_null() {
         fault("draw_from: the source of randomness is already set");
     }
@@ -17,12 +24,15 @@ pub fn draw_from(source: fn(&mut [u8])) {
 }
 
 /// Fills `into` from the source. Before there is one, nobody may draw: that is a fault, never a weaker source.
-pub fn draw(into: &mut [u8]) {
+///
+/// # Errors
+/// When the source refuses.
+pub fn draw(into: &mut [u8]) -> Result<(), Refused> {
     let source = SOURCE.load(Relaxed);
     if source.is_null() {
         fault("a draw before the first full seed: no key is made without entropy");
     }
-    // SAFETY: only `draw_from` writes SOURCE, and always a `fn(&mut [u8])`.
-    let source = unsafe { mem::transmute::<*mut (), fn(&mut [u8])>(source) };
-    source(into);
+    // SAFETY: only `draw_from` writes SOURCE, and always a `Source`.
+    let source = unsafe { mem::transmute::<*mut (), Source>(source) };
+    source(into)
 }

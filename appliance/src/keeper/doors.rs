@@ -8,7 +8,7 @@ use net::{Handle, Listener, PortTaken, Stream};
 use std::rc::Rc;
 use tasks::Tasks;
 use tls::mint::{Authority, Unmintable, Validity};
-use tls::{Calendar, Flaw, Front};
+use tls::{Calendar, Flaw, Front, TicketSecret};
 use world::World;
 
 /// How long a peer may take for its handshake.
@@ -65,6 +65,11 @@ impl Rooms {
         let front =
             Front::new(vec![minted(world, settings)?], Some(0), calendar.clone()).map_err(BadHouse::Flaw)?;
         Ok(Rc::new(Self { front, house: Rc::new(house) }))
+    }
+
+    /// Takes up no TLS session that was begun before; false when there are no random bytes for new ones.
+    pub(super) fn forget_sessions(&self) -> bool {
+        TicketSecret::fresh().map(|secret| self.front.make_tickets_from(secret)).is_ok()
     }
 
     /// Opens every door.

@@ -1,34 +1,37 @@
-//! The larder: where the pool is kept and how it is fed.
+//! The larder: how the pool is fed.
 //!
 //! The host's channel alone counts. Until it has brought a full seed nothing may draw, so [`Larder::fill`] runs before
-//! the first hash table exists. Whoever draws too early ends the appliance: a key made of nothing is worse than none.
+//! the first hash table exists. Whatever sits at the other end, a turn ends: it hears so much and no more, and says each
+//! complaint once.
 
-use core::cell::RefCell;
+use super::well;
 use core::time::Duration;
 use entropy::health::Health;
-use entropy::pool::{Diet, Forked, Pool, Seeded, Witness};
-use entropy::protocol::{CHANNEL_1, CHANNEL_2, Guest, Meaning, Version};
+use entropy::pool::{Diet, Seeded};
+use entropy::protocol::{CHANNEL_1, CHANNEL_2, Guest, Meaning, Starved, Version};
 use world::{ChannelId, Heard, Instant, World};
+use zeroize::Zeroizing;
 
-thread_local! {
-    static POOL: RefCell<Pool> = RefCell::new(Pool::new());
-}
-
-/// Fills `out` from the pool: the one source behind every random byte of the appliance.
-pub fn draw(out: &mut [u8]) {
-    if let Err(early) = POOL.with_borrow_mut(|pool| pool.draw(out)) {
-        runtime::fault(&format!("a key was asked for too early: {early}"));
-    }
-}
+/// What is heard in one turn: so many pieces of so many bytes.
+const PIECES: usize = 32;
+const PIECE: usize = 2048;
 
 /// What feeds the pool.
 pub(crate) struct Larder {
     channel: Option<ChannelId>,
     guest: Guest,
     health: Health,
-    told: Option<Diet>,
+    told: Told,
     /// The host's random device was asked and has not answered.
     asked: bool,
+}
+
+/// What was said on the console, so that it is not said again.
+#[derive(Default)]
+struct Told {
+    diet: Option<Diet>,
+    starved: Option<Starved>,
+    broke: bool,
 }
 
 /// What the loop has to know of a turn.
@@ -41,21 +44,23 @@ pub(crate) struct News {
 }
 
 impl Larder {
-    /// Looks for the host's entropy channel.
-    pub(crate) fn open<W: World>(world: &mut W) -> Self {
-        let second = world.channel(CHANNEL_2).map(|channel| (channel, Version::Two));
-        let found = second.or_else(|| Some((world.channel(CHANNEL_1)?, Version::One)));
-        let version = found.map_or(Version::Two, |(_, version)| version);
-        let (guest, health) = (Guest::new(version), Health::new());
-        Self { channel: found.map(|(channel, _)| channel), guest, health, told: None, asked: false }
+    /// Looks for the host's entropy channel, and shows the well what lies beneath it.
+    pub(crate) fn open<W: World>(world: &mut W, cpu: well::Cpu) -> Self {
+        well::dig(cpu, world.generation());
+        let (guest, health) = (Guest::new(Version::Two), Health::new());
+        let mut larder = Self { channel: None, guest, health, told: Told::default(), asked: false };
+        larder.find(world);
+        larder
     }
 
     /// Sleeps and feeds until the pool holds a full seed. Draws nothing and opens nothing.
     pub(crate) fn fill<W: World>(&mut self, world: &mut W) -> Option<Seeded> {
-        self.say_what_is_awaited(world);
+        if well::seeded().is_err() {
+            self.say_what_is_awaited(world);
+        }
         loop {
             let news = self.turn(world);
-            if let Ok(seeded) = POOL.with_borrow(Pool::seeded) {
+            if let Ok(seeded) = well::seeded() {
                 return Some(seeded);
             }
             if world.asked_to_stop() {
@@ -67,17 +72,36 @@ impl Larder {
 
     /// Hears the host, asks it for more, and mixes in what else is there.
     pub(crate) fn turn<W: World>(&mut self, world: &mut W) -> News {
-        let now = moment(world.now());
-        let mut forked = watch(Witness::Machine, world.generation());
+        let (now, forked, mut more) = (moment(world.now()), well::take_fork(), false);
+        if self.channel.is_none() {
+            self.find(world);
+        }
+        if forked {
+            self.health.start_over();
+            self.guest.start_over(now);
+        }
         if let Some(channel) = self.channel {
-            forked |= self.hear(world, channel, now);
+            more = self.hear(world, channel, now);
             self.guest.turn(now);
             self.ask(world, channel, now);
         }
         self.stir(world);
-        POOL.with_borrow_mut(|pool| pool.turn(now));
+        well::turn(now);
         self.tell_of_the_diet(world);
-        News { deadline: self.guest.deadline().map(|deadline| Instant::START + deadline), forked }
+        let alarm = well::patience().map(|left| now + left);
+        let deadline = [more.then_some(now), self.guest.deadline(), alarm].into_iter().flatten().min();
+        let deadline = deadline.map(|deadline| Instant::START + deadline);
+        News { deadline, forked: forked || well::is_forked() }
+    }
+
+    /// Version 2, or else version 1: a host may open its port late.
+    fn find<W: World>(&mut self, world: &mut W) {
+        let second = world.channel(CHANNEL_2).map(|channel| (channel, Version::Two));
+        let found = second.or_else(|| Some((world.channel(CHANNEL_1)?, Version::One)));
+        if let Some((channel, version)) = found {
+            self.channel = Some(channel);
+            self.guest = Guest::new(version);
+        }
     }
 
     fn say_what_is_awaited<W: World>(&self, world: &mut W) {
@@ -90,51 +114,55 @@ impl Larder {
         }
     }
 
+    /// True when there may be more.
     fn hear<W: World>(&mut self, world: &mut W, channel: ChannelId, now: Duration) -> bool {
-        let (mut forked, mut piece) = (false, zeroize::Zeroizing::new([0; 2048]));
-        loop {
+        let mut piece = Zeroizing::new([0; PIECE]);
+        for _ in 0..PIECES {
             match world.hear(channel, piece.as_mut_slice()) {
-                Heard::Nothing => return forked,
+                Heard::Nothing => return false,
                 Heard::Opened => self.begin(now),
                 Heard::Closed => self.guest.closed(),
-                Heard::Bytes(count) => {
-                    forked |= self.digest(world, piece.get(..count).unwrap_or_default(), now);
-                }
+                Heard::Bytes(count) => self.digest(world, piece.get(..count).unwrap_or_default(), now),
             }
         }
+        true
     }
 
     fn begin(&mut self, now: Duration) {
         self.health.start_over();
         self.guest.opened(now);
+        self.told = Told { diet: self.told.diet, ..Told::default() };
     }
 
     /// Takes apart what the host sent. Bytes that fail the health tests, and all that follow, count for nothing.
-    fn digest<W: World>(&mut self, world: &mut W, mut bytes: &[u8], now: Duration) -> bool {
-        let mut forked = false;
+    fn digest<W: World>(&mut self, world: &mut W, mut bytes: &[u8], now: Duration) {
         loop {
             match self.guest.receive(&mut bytes, now) {
-                Ok(None) => return forked,
-                Ok(Some(meaning)) => forked |= self.take(world, meaning),
+                Ok(None) => return,
+                Ok(Some(meaning)) => self.take(world, meaning),
                 Err(broke) => {
-                    world.say(&format!("entropy: not listening to the host any more: {broke}"));
-                    return forked;
+                    if !core::mem::replace(&mut self.told.broke, true) {
+                        world.say(&format!(
+                            "entropy: not listening to the host until it connects anew: {broke}"
+                        ));
+                    }
+                    return;
                 }
             }
         }
     }
 
-    fn take<W: World>(&mut self, world: &mut W, meaning: Meaning<'_>) -> bool {
+    fn take<W: World>(&mut self, world: &mut W, meaning: Meaning<'_>) {
         match meaning {
-            Meaning::Granted { generation, .. } => watch(Witness::Channel, generation),
-            Meaning::Generation(generation) => watch(Witness::Channel, Some(generation)),
-            Meaning::Entropy(bytes) => {
-                self.credit(world, bytes);
-                false
+            Meaning::Granted { generation: Some(generation), .. } | Meaning::Generation(generation) => {
+                well::hear_generation(generation);
             }
+            Meaning::Granted { .. } => {}
+            Meaning::Entropy(bytes) => self.credit(world, bytes),
             Meaning::Starved(why) => {
-                world.say(&format!("entropy: the host has nothing to give: {why:?}"));
-                false
+                if self.told.starved.replace(why) != Some(why) {
+                    world.say(&format!("entropy: the host has nothing to give: {why}"));
+                }
             }
         }
     }
@@ -142,7 +170,7 @@ impl Larder {
     fn credit<W: World>(&mut self, world: &mut W, bytes: &[u8]) {
         let failed = self.health.failure().is_some();
         match self.health.judge(bytes) {
-            Ok(tested) => POOL.with_borrow_mut(|pool| pool.credit(&tested)),
+            Ok(tested) => well::credit(&tested),
             Err(_) if failed => {}
             Err(unhealthy) => {
                 world.say(&format!(
@@ -152,8 +180,9 @@ impl Larder {
         }
     }
 
+    /// A host that sends what is not random is not asked for more of it.
     fn ask<W: World>(&mut self, world: &mut W, channel: ChannelId, now: Duration) {
-        if POOL.with_borrow(Pool::is_hungry) {
+        if well::is_hungry() && self.health.failure().is_none() {
             self.guest.ask(now);
         }
         let taken = world.tell(channel, self.guest.outbox());
@@ -163,20 +192,18 @@ impl Larder {
     /// The moment itself and the host's random device are mixed in; neither counts. What was asked for is fetched:
     /// bytes that nobody takes would end every sleep.
     fn stir<W: World>(&mut self, world: &mut W) {
-        let mut bytes = zeroize::Zeroizing::new([0; 64]);
-        self.asked |= POOL.with_borrow(Pool::is_hungry);
+        let mut bytes = Zeroizing::new([0; 64]);
+        self.asked |= well::is_hungry();
         let count = if self.asked { world.host_random(bytes.as_mut_slice()) } else { 0 };
         self.asked &= count == 0;
         let now = world.now().nanos().to_le_bytes();
-        POOL.with_borrow_mut(|pool| {
-            pool.stir(bytes.get(..count).unwrap_or_default());
-            pool.stir(&now);
-        });
+        well::stir(bytes.get(..count).unwrap_or_default());
+        well::stir(&now);
     }
 
     fn tell_of_the_diet<W: World>(&mut self, world: &mut W) {
-        let diet = POOL.with_borrow(Pool::diet);
-        match (self.told.replace(diet), diet) {
+        let diet = well::diet();
+        match (self.told.diet.replace(diet), diet) {
             (Some(Diet::Fed), Diet::Stale) => {
                 world
                     .say("entropy: not fed for ten minutes; serving on from the pool: is xentropyd running?");
@@ -188,11 +215,9 @@ impl Larder {
     }
 }
 
-fn watch(witness: Witness, generation: Option<u128>) -> bool {
-    let heard = |generation| POOL.with_borrow_mut(|pool| pool.generation(witness, generation));
-    matches!(generation.and_then(heard), Some(Forked))
-}
-
 fn moment(now: Instant) -> Duration {
     now - Instant::START
 }
+
+#[cfg(test)]
+mod tests;

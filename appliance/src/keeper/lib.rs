@@ -8,8 +8,9 @@ mod doors;
 mod larder;
 mod settings;
 mod turns;
+mod well;
 
 pub use doors::BadHouse;
-pub use larder::draw;
 pub use settings::{BadWords, Settings, help};
 pub use turns::{Ended, live};
+pub use well::{Cpu, draw};

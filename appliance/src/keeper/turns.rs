@@ -3,11 +3,13 @@
 use super::doors::{BadHouse, Rooms};
 use super::larder::Larder;
 use super::settings::{BadWords, Settings};
+use super::well::{self, Cpu};
 use core::fmt;
 use net::{BadConfig, Cidr, Config, Keys, Net, PortTaken};
 use tasks::Tasks;
 use tls::Calendar;
-use world::{Instant, Nic, World};
+use world::{Full, Help, Instant, Nic, NicFacts, Received, World};
+use zeroize::Zeroizing;
 
 /// Steps of tasks between two looks at the frames.
 const STEPS: usize = 256;
@@ -39,36 +41,40 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Lives in `world` until it has to end.
-pub fn live<W: World>(world: &mut W) -> Ended {
-    match try_live(world) {
+/// Lives in `world` until it has to end. `cpu` gives numbers that are mixed into every draw and count for nothing.
+pub fn live<W: World>(world: &mut W, cpu: Cpu) -> Ended {
+    match try_live(world, cpu) {
         Ok(never) => never,
         Err(ended) => ended,
     }
 }
 
-fn try_live<W: World>(world: &mut W) -> Result<Ended, Ended> {
+fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let settings = Settings::read(&world.boot().words).map_err(Ended::Words)?;
-    let mut larder = Larder::open(world);
+    let mut larder = Larder::open(world, cpu);
     let calendar = Calendar::at(world.wall_clock());
     let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
     let rooms = Rooms::furnish(world, &settings, &calendar).map_err(Ended::House)?;
     loop {
-        let mut life = Life::begin(world, &settings, &calendar).map_err(Ended::Net)?;
+        let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
+        // Without keys the machine was copied just now: once more from the beginning.
+        let Some(keys) = fresh_keys().filter(|_| rooms.forget_sessions()) else { continue };
+        let mut life = Life::begin(world, &settings, &calendar, &keys).map_err(Ended::Net)?;
         rooms.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
         world.say(&greeting(&settings));
         match life.turn_until_it_ends(world, &mut larder) {
             End::Asked => return Ok(Ended::Asked),
+            // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
-                // Our twin holds every key that we hold: nothing of this life may be used again.
-                drop(life);
                 world.say("this machine was copied or put back in time: every connection is closed");
-                if larder.fill(world).is_none() {
-                    return Ok(Ended::Asked);
-                }
             }
         }
     }
+}
+
+fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
+    let mut keys = Zeroizing::new([0; 64]);
+    well::draw(keys.as_mut_slice()).ok().map(|()| keys)
 }
 
 fn greeting(settings: &Settings) -> String {
@@ -89,9 +95,12 @@ enum End {
 }
 
 impl Life {
-    fn begin<W: World>(world: &mut W, settings: &Settings, calendar: &Calendar) -> Result<Self, BadConfig> {
-        let mut keys = zeroize::Zeroizing::new([0; 64]);
-        super::draw(keys.as_mut_slice());
+    fn begin<W: World>(
+        world: &mut W,
+        settings: &Settings,
+        calendar: &Calendar,
+        keys: &[u8; 64],
+    ) -> Result<Self, BadConfig> {
         let cidr = |&(address, prefix): &_| Cidr { address, prefix };
         let addresses = settings.addresses.iter().map(cidr).collect();
         let config = Config { addresses, gateways: settings.gateways.clone(), ..Config::default() };
@@ -111,11 +120,32 @@ impl Life {
             }
             let now = world.now();
             self.calendar.turn(world.wall_clock());
-            let frames = self.net.turn(now, world.nic());
+            let frames = self.net.turn(now, &mut Watched(world.nic()));
             if self.tasks.turn(now, STEPS) == 0 {
                 world.wait(earliest([news.deadline, frames, self.tasks.timers().deadline()]));
             }
         }
+    }
+}
+
+/// The interface as the stack has it: from the moment that the machine is seen to be copied nothing goes out.
+struct Watched<'w, N>(&'w mut N);
+
+impl<N: Nic> Nic for Watched<'_, N> {
+    fn facts(&self) -> NicFacts {
+        self.0.facts()
+    }
+
+    fn receive(&mut self, frame: &mut [u8]) -> Option<Received> {
+        self.0.receive(frame)
+    }
+
+    fn send(&mut self, frame: &[u8], help: Help) -> Result<(), Full> {
+        if well::is_forked() { Err(Full) } else { self.0.send(frame, help) }
+    }
+
+    fn flush(&mut self) {
+        self.0.flush();
     }
 }
 

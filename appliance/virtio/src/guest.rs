@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 use dma::{HostLied, Registers, Transport};
 use std::rc::Rc;
-use world::{Boot, ChannelId, Heard, Instant, World};
+use world::{Boot, ChannelId, Generation, Heard, Instant, World};
 
 const NET: u32 = 1;
 const CONSOLE: u32 = 3;
@@ -31,7 +31,7 @@ pub struct Guest {
     rng: Option<Wired<Rng<Way>>>,
     button: Option<Button>,
     pressed: bool,
-    generation: Option<Registers>,
+    generation: Generation,
     boot: Boot,
 }
 
@@ -179,10 +179,8 @@ impl World for Guest {
         self.rng.as_mut().map_or(0, |rng| rng.driver.draw(into))
     }
 
-    fn generation(&self) -> Option<u128> {
-        let mut bytes = [0; GENERATION];
-        self.generation.as_ref()?.look(&mut bytes);
-        Some(u128::from_le_bytes(bytes))
+    fn generation(&self) -> Generation {
+        self.generation.clone()
     }
 
     fn asked_to_stop(&mut self) -> bool {
@@ -224,10 +222,20 @@ impl Search {
     }
 }
 
-/// Where the host keeps the generation, if it keeps one.
-fn generation() -> Option<Registers> {
-    let at = acpi::generation(boot::rsdp()?, &boot::firmware)?;
-    boot::registers(at, GENERATION)
+/// A look at the generation where the host keeps it, if it keeps one.
+fn generation() -> Generation {
+    match boot::rsdp().and_then(|root| acpi::generation(root, &boot::firmware)) {
+        Some(at) => reader(boot::registers(at, GENERATION)),
+        None => reader(None),
+    }
+}
+
+fn reader(place: Option<Registers>) -> Generation {
+    Rc::new(move || {
+        let mut bytes = [0; GENERATION];
+        place.as_ref()?.look(&mut bytes);
+        Some(u128::from_le_bytes(bytes))
+    })
 }
 
 fn say(text: &str) {

@@ -15,6 +15,7 @@ pub use frame::{Checksum, Full, Help, LARGEST_FRAME, Nic, NicFacts, Offload, Rec
 pub use time::Instant;
 
 use core::time::Duration;
+use std::rc::Rc;
 
 /// A byte stream between the appliance and its host, as the world numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +44,10 @@ pub struct Boot {
     /// How the world chose the image's address: for the banner.
     pub layout: &'static str,
 }
+
+/// A look at a number that changes when this machine was copied or put back in time (vmgenid); `None` where nothing
+/// tells. It costs little and may be had at any time, beneath every draw too, where no world is at hand.
+pub type Generation = Rc<dyn Fn() -> Option<u128>>;
 
 /// One world. Generics stop at the loop that drives it.
 pub trait World {
@@ -79,8 +84,8 @@ pub trait World {
     /// Bytes of the host's own random device (virtio-rng, `getrandom(2)`); 0 while there are none.
     fn host_random(&mut self, into: &mut [u8]) -> usize;
 
-    /// A number that changes when this machine was copied or put back in time (vmgenid), where the world can tell.
-    fn generation(&self) -> Option<u128>;
+    /// How to see that this machine was copied or put back in time.
+    fn generation(&self) -> Generation;
 
     /// True once the host has asked the appliance to finish (SIGTERM, the power button, `xl shutdown`).
     fn asked_to_stop(&mut self) -> bool;

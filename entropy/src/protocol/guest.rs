@@ -80,7 +80,7 @@ pub struct Guest {
 enum State {
     /// Nobody is at the other end.
     Closed,
-    /// We said hello; `matched` bytes of the answer have come; in version 2 so many others may be skipped.
+    /// We said hello; `matched` bytes of the answer have come; so many others may be skipped.
     Asked { matched: usize, skip: usize, reader: Reader },
     /// Version 1: everything is entropy.
     Granted,
@@ -114,6 +114,16 @@ impl Guest {
         self.outbox.wipe();
         self.patience = PATIENCE;
         self.say_hello(now, 0);
+    }
+
+    /// The machine was copied: what is under way was meant for its twin too. Nothing that comes has a meaning before the
+    /// host has answered a hello that is said now, so no byte that both twins hold is ever taken for a new one.
+    pub fn start_over(&mut self, now: Moment) {
+        if !matches!(self.state, State::Closed) {
+            self.outbox.wipe();
+            self.patience = PATIENCE;
+            self.say_hello(now, self.attempt.wrapping_add(1).max(1));
+        }
     }
 
     /// The host is gone.
@@ -198,15 +208,12 @@ impl Guest {
     }
 
     fn hear_banner<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Meaning<'a>>, HostBroke> {
-        let State::Asked { matched, .. } = &mut self.state else { return Ok(None) };
-        let same = common(bytes, BANNER_1, *matched);
-        *matched += same;
-        *bytes = bytes.get(same..).unwrap_or_default();
-        if *matched == BANNER_1.len() {
-            self.state = State::Granted;
-            return Ok(Some(Meaning::Granted { rate: None, generation: None }));
+        let State::Asked { matched, skip, .. } = &mut self.state else { return Ok(None) };
+        if !seek(BANNER_1, bytes, matched, skip).map_err(|at| HostBroke::NotTheBanner { at })? {
+            return Ok(None);
         }
-        if bytes.is_empty() { Ok(None) } else { Err(HostBroke::NotTheBanner { at: *matched }) }
+        self.state = State::Granted;
+        Ok(Some(Meaning::Granted { rate: None, generation: None }))
     }
 
     /// The banner is swallowed; so is a beginning of it that turns out to be entropy, which costs a byte now and then.
@@ -226,16 +233,11 @@ impl Guest {
     fn hear_welcome<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Meaning<'a>>, HostBroke> {
         let wanted = welcome_begins(self.attempt);
         let State::Asked { matched, skip, reader } = &mut self.state else { return Ok(None) };
-        while *matched < wanted.len() {
-            let Some((byte, rest)) = bytes.split_first() else { return Ok(None) };
-            *bytes = rest;
-            let kept = slide(&wanted, *matched, *byte);
-            let skipped = *matched + 1 - kept;
-            *skip = skip.checked_sub(skipped).ok_or(HostBroke::Babble)?;
-            *matched = kept;
-            if kept == wanted.len() {
-                reader.read(&mut wanted.as_slice())?;
+        if *matched < wanted.len() {
+            if !seek(&wanted, bytes, matched, skip).map_err(|_at| HostBroke::Babble)? {
+                return Ok(None);
             }
+            reader.read(&mut wanted.as_slice())?;
         }
         let Some(Frame::Welcome { generation, rate, .. }) = reader.read(bytes)? else { return Ok(None) };
         self.state = State::Framed(reader.clone());
@@ -276,7 +278,9 @@ impl Guest {
                 self.say(&hello);
             }
         }
-        self.state = State::Asked { matched: 0, skip: UNDER_WAY, reader: Reader::new(End::Host) };
+        // An old host answers the first hello at once, or it is none.
+        let skip = if (self.version, attempt) == (Version::One, 0) { 0 } else { UNDER_WAY };
+        self.state = State::Asked { matched: 0, skip, reader: Reader::new(End::Host) };
         self.deadline = Some(now + self.patience);
     }
 
@@ -332,6 +336,21 @@ impl Guest {
 /// How many bytes go on where `matched` bytes of `expected` have been heard.
 fn common(bytes: &[u8], expected: &[u8], matched: usize) -> usize {
     bytes.iter().zip(expected.iter().skip(matched)).take_while(|(heard, due)| heard == due).count()
+}
+
+/// Slides over what was under way until all of `wanted` has come: true when it has.
+///
+/// # Errors
+/// When more came than may be skipped: how much of `wanted` was there then.
+fn seek(wanted: &[u8], bytes: &mut &[u8], matched: &mut usize, skip: &mut usize) -> Result<bool, usize> {
+    while *matched < wanted.len() {
+        let Some((byte, rest)) = bytes.split_first() else { return Ok(false) };
+        *bytes = rest;
+        let kept = slide(wanted, *matched, *byte);
+        *skip = skip.checked_sub(*matched + 1 - kept).ok_or(*matched)?;
+        *matched = kept;
+    }
+    Ok(true)
 }
 
 /// Of `wanted`'s first `matched` bytes and then `byte`: the longest end of it that is a beginning of `wanted`.

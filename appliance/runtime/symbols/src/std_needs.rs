@@ -116,8 +116,8 @@ unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Time) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(into: *mut u8, len: usize, _flags: u32) -> isize {
     // SAFETY: the source only writes to it; u8 has no wrong values.
-    runtime::draw(unsafe { core::slice::from_raw_parts_mut(into, len) });
-    len as isize
+    let drawn = runtime::draw(unsafe { core::slice::from_raw_parts_mut(into, len) });
+    drawn.map_or_else(|_refused| refuse(EAGAIN) as isize, |()| len as isize)
 }
 
 /// `SYS_getrandom` and `SYS_futex`; a third is a bug that must not pass for an error of the host.
