@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod doors;
+mod figures;
+mod house;
 mod larder;
 mod settings;
 mod turns;
 mod well;
 
-pub use doors::BadHouse;
+pub use house::BadHouse;
 pub use settings::{BadWords, Settings, help};
 pub use turns::{Ended, live};
 pub use well::{Cpu, draw};

@@ -12,7 +12,11 @@ const WORDS: [(&str, &str, &str); 4] = [
         "an address of the appliance and its network, such as 192.0.2.7/24; may be repeated",
     ),
     ("--gateway", "IP", "where packets for other networks go; once for each family"),
-    ("--published", "PORT", "the port at which the world reaches HTTPS, for redirects; 443 unless given"),
+    (
+        "--published",
+        "PORT",
+        "the port at which the world reaches HTTPS, for redirects; what the bundle says unless given",
+    ),
     ("--limit", "MB", "the memory that the appliance may use; all that there is unless given"),
 ];
 
@@ -23,8 +27,8 @@ pub struct Settings {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The ways out.
     pub gateways: Vec<IpAddr>,
-    /// The port at which the world reaches HTTPS.
-    pub published: u16,
+    /// The port at which the world reaches HTTPS, if it is not the one that the bundle names.
+    pub published: Option<u16>,
     /// The most memory to use, in bytes.
     pub limit: Option<usize>,
 }
@@ -45,7 +49,7 @@ impl Settings {
     /// # Errors
     /// When a word is unknown, lacks its value or has one that cannot be read.
     pub fn read(words: &[String]) -> Result<Self, BadWords> {
-        let mut settings = Self { addresses: Vec::new(), gateways: Vec::new(), published: 443, limit: None };
+        let mut settings = Self { addresses: Vec::new(), gateways: Vec::new(), published: None, limit: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let name = known(word)?;
@@ -63,7 +67,7 @@ impl Settings {
         match name {
             "--address" => self.addresses.push(cidr(value).ok_or_else(|| unreadable(name, value))?),
             "--gateway" => self.gateways.push(value_of(name, value)?),
-            "--published" => self.published = value_of(name, value)?,
+            "--published" => self.published = Some(value_of(name, value)?),
             _ => self.limit = Some(value_of::<usize>(name, value)?.saturating_mul(1 << 20)),
         }
         Ok(())
@@ -119,7 +123,7 @@ mod tests {
         let settings = settings.unwrap();
         assert_eq!(settings.addresses.len(), 2);
         assert_eq!(settings.gateways, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
-        assert_eq!(settings.published, 8443);
+        assert_eq!(settings.published, Some(8443));
     }
 
     #[test]

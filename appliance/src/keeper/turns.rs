@@ -1,6 +1,8 @@
 //! The loop: frames in, tasks, frames out, sleep.
 
-use super::doors::{BadHouse, Rooms};
+use super::doors::Rooms;
+use super::figures::Tally;
+use super::house::{self, BadHouse};
 use super::larder::Larder;
 use super::settings::{BadWords, Settings};
 use super::well::{self, Cpu};
@@ -51,18 +53,24 @@ pub fn live<W: World>(world: &mut W, cpu: Cpu) -> Ended {
 
 fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let settings = Settings::read(&world.boot().words).map_err(Ended::Words)?;
+    if let Some(limit) = settings.limit {
+        runtime::heap::limit(limit);
+    }
     let mut larder = Larder::open(world, cpu);
     let calendar = Calendar::at(world.wall_clock());
     let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
-    let rooms = Rooms::furnish(world, &settings, &calendar).map_err(Ended::House)?;
+    let tally = Tally::beginning(world.now());
+    let furnished = house::furnish(world, &settings, &calendar).map_err(Ended::House)?;
+    let rooms = Rooms::of(furnished, tally.clone());
     loop {
         let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| rooms.forget_sessions()) else { continue };
         let mut life = Life::begin(world, &settings, &calendar, &keys).map_err(Ended::Net)?;
+        tally.watch(life.net.handle());
         rooms.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
         world.say(&greeting(&settings));
-        match life.turn_until_it_ends(world, &mut larder) {
+        match life.turn_until_it_ends(world, &mut larder, &tally) {
             End::Asked => return Ok(Ended::Asked),
             // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
@@ -103,13 +111,15 @@ impl Life {
     ) -> Result<Self, BadConfig> {
         let cidr = |&(address, prefix): &_| Cidr { address, prefix };
         let addresses = settings.addresses.iter().map(cidr).collect();
-        let config = Config { addresses, gateways: settings.gateways.clone(), ..Config::default() };
+        // Half of what there is may be connections; the other half is theirs who speak over them.
+        let budget = settings.limit.map_or(Config::default().budget, |limit| limit / 2);
+        let config = Config { addresses, gateways: settings.gateways.clone(), budget, ..Config::default() };
         let (facts, now) = (world.nic().facts(), world.now());
         let net = Net::new(config, facts, Keys::new(*keys), now)?;
         Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone() })
     }
 
-    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, larder: &mut Larder) -> End {
+    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, larder: &mut Larder, tally: &Tally) -> End {
         loop {
             let news = larder.turn(world);
             if news.forked {
@@ -120,6 +130,7 @@ impl Life {
             }
             let now = world.now();
             self.calendar.turn(world.wall_clock());
+            tally.turn(now);
             let frames = self.net.turn(now, &mut Watched(world.nic()));
             if self.tasks.turn(now, STEPS) == 0 {
                 world.wait(earliest([news.deadline, frames, self.tasks.timers().deadline()]));

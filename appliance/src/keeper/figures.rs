@@ -1,0 +1,59 @@
+//! The live figures: what the appliance tells anybody about itself. Nothing secret is among them.
+
+use core::cell::{Cell, RefCell};
+use http::Figures;
+use net::Handle;
+use std::rc::Rc;
+use world::Instant;
+
+/// Counters of this appliance since it began.
+#[derive(Default)]
+pub(super) struct Tally {
+    began: Cell<Instant>,
+    now: Cell<Instant>,
+    handshakes: Cell<u64>,
+    refused: Cell<u64>,
+    handle: RefCell<Option<Handle>>,
+}
+
+impl Tally {
+    pub(super) fn beginning(now: Instant) -> Rc<Self> {
+        Rc::new(Self { began: Cell::new(now), now: Cell::new(now), ..Self::default() })
+    }
+
+    /// The stack that is asked from now on.
+    pub(super) fn watch(&self, handle: Handle) {
+        self.handle.replace(Some(handle));
+    }
+
+    pub(super) fn turn(&self, now: Instant) {
+        self.now.set(now);
+    }
+
+    pub(super) fn greeted(&self) {
+        self.handshakes.set(self.handshakes.get().saturating_add(1));
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.set(self.refused.get().saturating_add(1));
+    }
+}
+
+impl Figures for Tally {
+    fn now(&self) -> Vec<(&'static str, String)> {
+        let net = self.handle.borrow().as_ref().map(Handle::figures).unwrap_or_default();
+        let up = (self.now.get() - self.began.get()).as_secs();
+        vec![
+            ("up", format!("{}:{:02}:{:02}", up / 3600, up / 60 % 60, up % 60)),
+            ("connections", net.accepted.to_string()),
+            ("open now", net.open.to_string()),
+            ("handshakes", self.handshakes.get().to_string()),
+            ("heap in use", format!("{} KiB", runtime::heap::in_use() / 1024)),
+            ("refused", (self.refused.get() + net.refused + net.malformed).to_string()),
+            ("frames in", net.frames_in.to_string()),
+            ("frames out", net.frames_out.to_string()),
+            ("half open", net.half_open.to_string()),
+            ("cookies", net.cookies.to_string()),
+        ]
+    }
+}

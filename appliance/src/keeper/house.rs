@@ -1,0 +1,150 @@
+//! The house behind the doors: out of a bundle, or the one page that says that there is none.
+
+use super::settings::Settings;
+use bundle::{Authority, Broken, Bundle, Clients, Profile, Secrets};
+use bytes::Bytes;
+use core::fmt;
+use http::{Found, House, Leaf, Limits, Shelf, Site};
+use std::rc::Rc;
+use tls::mint::{self, Unmintable, Validity};
+use tls::{Calendar, ClientPolicy, Flaw, Front, Key, TicketSecret, TooShort, Trust};
+use world::World;
+use zeroize::Zeroizing;
+
+/// The house cannot be opened: what is wrong and what would help.
+#[derive(Debug)]
+pub enum BadHouse {
+    /// The bundle, or its secret part, is not what was packed.
+    Broken(Broken),
+    /// The bundle came without its secret part.
+    NoSecrets,
+    /// The secret part holds no key for a site.
+    NoKey(String),
+    /// The shared ticket secret is too short.
+    Ticket(TooShort),
+    /// The certificate could not be made.
+    Mint(Unmintable),
+    /// A site cannot be served as it is.
+    Flaw(String, Flaw),
+}
+
+impl fmt::Display for BadHouse {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(broken) => write!(out, "bundle: {broken}"),
+            Self::NoSecrets => {
+                out.write_str("the bundle came without its secret part: give it with --secrets")
+            }
+            Self::NoKey(site) => write!(out, "bundle: the site {site} has no key: pack it again"),
+            Self::Ticket(short) => write!(out, "bundle: the ticket secret: {short}"),
+            Self::Mint(bad) => bad.fmt(out),
+            Self::Flaw(site, flaw) => write!(out, "the site {site}: {flaw}"),
+        }
+    }
+}
+
+/// What is served, and how it speaks TLS.
+pub(super) struct Furnished {
+    pub(super) front: Front,
+    /// Tickets are made from a secret of the operator's, which other appliances have too.
+    pub(super) tickets_are_shared: bool,
+    pub(super) house: House,
+}
+
+/// The house that the world was given, or the one that says that there is none.
+pub(super) fn furnish<W: World>(
+    world: &mut W,
+    settings: &Settings,
+    calendar: &Calendar,
+) -> Result<Furnished, BadHouse> {
+    let mut furnished = match world.boot().bundle {
+        Some(public) => out_of_a_bundle(world, Bytes::from_static(public), calendar)?,
+        None => empty(world, settings, calendar)?,
+    };
+    furnished.house.https_port = settings.published.unwrap_or(furnished.house.https_port);
+    Ok(furnished)
+}
+
+fn out_of_a_bundle<W: World>(
+    world: &mut W,
+    public: Bytes,
+    calendar: &Calendar,
+) -> Result<Furnished, BadHouse> {
+    let bundle = Bundle::open(public).map_err(BadHouse::Broken)?;
+    let secret = Zeroizing::new(world.take_secrets().ok_or(BadHouse::NoSecrets)?);
+    let secrets = Secrets::open(&secret, &bundle.fingerprint()).map_err(BadHouse::Broken)?;
+    let estate = bundle.estate();
+    let sites = estate.sites.iter().enumerate();
+    let sites = sites.map(|(place, site)| tls_site(site, estate.profile, secrets.key(place)));
+    let default = estate.default_site.and_then(|site| usize::try_from(site).ok());
+    let front = front(sites.collect::<Result<_, _>>()?, default, calendar)?;
+    if let Some(shared) = secrets.ticket() {
+        front.make_tickets_from(TicketSecret::shared(shared).map_err(BadHouse::Ticket)?);
+    }
+    let tickets_are_shared = secrets.ticket().is_some();
+    Ok(Furnished { front, tickets_are_shared, house: House::of(Rc::new(bundle)) })
+}
+
+fn front(sites: Vec<tls::Site>, default: Option<usize>, calendar: &Calendar) -> Result<Front, BadHouse> {
+    Front::new(sites, default, calendar.clone()).map_err(|flaw| BadHouse::Flaw("of the bundle".into(), flaw))
+}
+
+/// How one site of a bundle speaks TLS.
+fn tls_site(site: &bundle::Site, profile: Profile, key: Option<&[u8]>) -> Result<tls::Site, BadHouse> {
+    let name = || site.names.first().cloned().unwrap_or_else(|| "without a name".into());
+    let key = key.ok_or_else(|| BadHouse::NoKey(name()))?;
+    let mut wanted = tls::Site::new(site.names.clone(), site.chain.clone(), Key::new(key.to_vec()));
+    wanted.profile = match profile {
+        Profile::Intermediate => tls::Profile::Intermediate,
+        Profile::Modern => tls::Profile::Modern,
+    };
+    wanted.clients = clients(&site.clients).map_err(|flaw| BadHouse::Flaw(name(), flaw))?;
+    wanted.ocsp.clone_from(&site.ocsp);
+    wanted.alpn = alpn();
+    Ok(wanted)
+}
+
+fn clients(clients: &Clients) -> Result<ClientPolicy, Flaw> {
+    let trust = |authority: &Authority| Trust::new(&authority.certificates, authority.revoked.clone());
+    Ok(match clients {
+        Clients::Unasked => ClientPolicy::None,
+        Clients::Optional(authority) => ClientPolicy::Optional(trust(authority)?),
+        Clients::Required(authority) => ClientPolicy::Required(trust(authority)?),
+    })
+}
+
+fn alpn() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
+
+/// One page, under a certificate that is made in memory now and that nobody knows.
+fn empty<W: World>(world: &W, settings: &Settings, calendar: &Calendar) -> Result<Furnished, BadHouse> {
+    let names: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain(["localhost", "127.0.0.1"]).collect();
+    let validity = Validity::days(world.wall_clock(), 30);
+    let authority = mint::Authority::new("Gatehouse, made at boot", validity).map_err(BadHouse::Mint)?;
+    let minted = authority.server(&names, validity).map_err(BadHouse::Mint)?;
+    let mut site = tls::Site::new(Vec::new(), minted.chain, minted.key);
+    site.alpn = alpn();
+    let words =
+        bundle::Site { names: names.into_iter().map(str::to_owned).collect(), ..bundle::Site::default() };
+    let sites = vec![Site { words, shelf: Rc::new(OnePage::new()) }];
+    let (limits, https_port) = (Limits::default(), 443);
+    let house = House { sites, default_site: Some(0), limits, https_port, figures: None };
+    Ok(Furnished { front: front(vec![site], Some(0), calendar)?, tickets_are_shared: false, house })
+}
+
+/// A shelf with one page on it.
+struct OnePage(Leaf);
+
+impl OnePage {
+    fn new() -> Self {
+        Self(Leaf::fleeting("text/html; charset=utf-8", include_bytes!("welcome.html").as_slice()))
+    }
+}
+
+impl Shelf for OnePage {
+    fn find(&self, path: &str) -> Found {
+        if path == "/index.html" { Found::Page(self.0.clone()) } else { Found::Nothing }
+    }
+}
