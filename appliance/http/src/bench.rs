@@ -21,7 +21,7 @@ struct Way {
 }
 
 #[derive(Default)]
-struct Pipe {
+pub(crate) struct Pipe {
     up: Way,
     down: Way,
     /// How much may lie in `down` before writing blocks.
@@ -29,7 +29,7 @@ struct Pipe {
 }
 
 /// Our end of the pipe.
-struct End(Rc<RefCell<Pipe>>);
+pub(crate) struct End(Rc<RefCell<Pipe>>);
 
 impl AsyncRead for End {
     fn poll_read(

@@ -37,6 +37,8 @@ pub use figures::Figures;
 pub use house::{Found, House, Leaf, Shelf, Site, Source, Variant};
 pub use limits::Limits;
 
+use core::future::Future;
+use core::pin::Pin;
 use futures_io::{AsyncRead, AsyncWrite};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -60,13 +62,18 @@ pub struct Visit {
 }
 
 /// Answers every request of one connection and closes it. Ends at the latest when one of the house's deadlines passes.
-pub async fn serve<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks)
+///
+/// What it works with is boxed at once: a future holds what it was called with beside what it does with it, and there
+/// are ten thousand of them.
+pub fn serve<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks) -> impl Future<Output = ()> + 'static
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if visit.h2 {
-        two::drive(stream, visit, house, tasks).await;
+    let stream = Box::new(stream);
+    let served: Pin<Box<dyn Future<Output = ()>>> = if visit.h2 {
+        Box::pin(two::drive(stream, visit, house, tasks))
     } else {
-        one::drive(stream, visit, house, tasks.timers().clone()).await;
-    }
+        Box::pin(one::drive(stream, one::Desk::new(visit, house, tasks.timers().clone())))
+    };
+    served
 }

@@ -32,11 +32,10 @@ const LATE: Refusal = Refusal(408, "The request did not arrive in time.");
 /// How much we listen to after our last byte.
 const LINGER: usize = 256 * 1024;
 
-pub(crate) async fn drive<S>(mut stream: S, visit: Visit, house: Rc<House>, timers: Timers)
+pub(crate) async fn drive<S>(mut stream: Box<S>, desk: Rc<Desk>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let desk = Rc::new(Desk { visit, house, exchange: Exchange::new(timers.clone()), timers });
     let mut porter = Porter::default();
     loop {
         stream = match desk.next_head(&mut stream, &mut porter).await {
@@ -45,11 +44,11 @@ where
                     porter.put_back(unread);
                     stream
                 }
-                After::Leave(mut stream) => return desk.leave(&mut stream).await,
+                After::Leave(mut stream) => return Box::pin(desk.leave(&mut stream)).await,
                 After::Gone => return,
             },
-            Head::Unfit(refusal) => return desk.refuse(&mut stream, refusal).await,
-            Head::None => return desk.leave(&mut stream).await,
+            Head::Unfit(refusal) => return Box::pin(desk.refuse(&mut stream, refusal)).await,
+            Head::None => return Box::pin(desk.leave(&mut stream)).await,
         };
     }
 }
@@ -70,7 +69,7 @@ enum After<S> {
 }
 
 /// What one connection works with.
-struct Desk {
+pub(crate) struct Desk {
     visit: Visit,
     house: Rc<House>,
     exchange: Rc<Exchange>,
@@ -78,6 +77,10 @@ struct Desk {
 }
 
 impl Desk {
+    pub(crate) fn new(visit: Visit, house: Rc<House>, timers: Timers) -> Rc<Self> {
+        Rc::new(Self { visit, house, exchange: Exchange::new(timers.clone()), timers })
+    }
+
     /// Waits for the next head. While nothing of it is there, the connection rests and holds no buffer.
     async fn next_head<S: AsyncRead + Unpin>(&self, stream: &mut S, porter: &mut Porter) -> Head {
         let limits = &self.house.limits;

@@ -173,3 +173,13 @@ fn a_connection_ends_with_its_last_request() {
     assert!(client.ask(GET).contains("connection: close"));
     assert!(client.is_closed());
 }
+
+#[test]
+fn a_resting_connection_is_small() {
+    fn size<F>(_: impl FnOnce(Box<crate::bench::End>, Rc<super::Desk>) -> F) -> usize {
+        size_of::<F>()
+    }
+    let (task, desk) =
+        (size(super::drive), size_of::<super::Desk>() + size_of::<crate::exchange::Exchange>());
+    assert!(task + desk <= 768, "{task} and {desk} bytes");
+}
