@@ -18,7 +18,7 @@ const USUAL: [(HeaderName, &str); 4] = [
 /// Dresses an answer to a request for `path` at `host`.
 pub(crate) fn dress(headers: &mut HeaderMap, site: &Site, visit: &Visit, host: &str, path: &str) {
     for (name, value) in USUAL {
-        put(headers, name, Some(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
     for rule in site.words.headers.iter().filter(|rule| bundle::matches(&rule.pattern, path)) {
         let Ok(name) = HeaderName::try_from(rule.name.as_str()) else { continue };

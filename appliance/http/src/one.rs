@@ -122,26 +122,28 @@ impl Desk {
         let before = self.exchange.heads();
         let done = poll_fn(|context| {
             loop {
-                if let Poll::Ready(outcome) = connection.poll_without_shutdown(context) {
-                    return Poll::Ready(outcome.is_ok());
+                // An end that we did not ask for is a goodbye: hyper flushes it and closes. Without the shutdown it
+                // would forget what is not yet flushed.
+                let outcome = match asked {
+                    true => connection.poll_without_shutdown(context),
+                    false => Pin::new(&mut connection).poll(context),
+                };
+                if let Poll::Ready(outcome) = outcome {
+                    return Poll::Ready(Some(outcome.is_ok()));
                 }
                 if !asked && self.exchange.heads() > before && self.exchange.at_rest() {
                     // Idle and flushed: hyper closes at once and without a word, and gives the stream back.
                     asked = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 } else if core::task::ready!(self.poll_pace(&mut alarm, context)) {
-                    return Poll::Ready(false);
+                    return Poll::Ready(None);
                 }
             }
         });
-        match done.await {
-            false => After::Gone,
-            true => {
-                let parts = connection.into_parts();
-                let stream = parts.io.into_stream();
-                if asked { After::Stay(stream, parts.read_buf) } else { After::Leave(stream) }
-            }
-        }
+        let Some(good) = done.await else { return After::Gone };
+        let parts = connection.into_parts();
+        let stream = parts.io.into_stream();
+        if good && asked { After::Stay(stream, parts.read_buf) } else { After::Leave(stream) }
     }
 
     /// Ready when the peer's time is up: true if it did too little with it.

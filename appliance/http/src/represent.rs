@@ -7,7 +7,6 @@ use crate::page::Page;
 use crate::ranges::{Parts, parts};
 use bundle::Coding;
 use bytes::Bytes;
-use core::fmt::Write as _;
 use core::ops::Range;
 use core::time::Duration;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -107,10 +106,8 @@ fn etag(tag: [u8; 16]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// A moment as HTTP writes it; what its calendar does not have is left out.

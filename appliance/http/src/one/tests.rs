@@ -1,4 +1,7 @@
 use crate::bench::{Client, house};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use std::rc::Rc;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -164,6 +167,31 @@ fn a_client_that_takes_its_page_slowly_gets_all_of_it() {
 }
 
 #[test]
+fn the_last_page_of_a_connection_is_whole_however_slowly_it_is_taken() {
+    for line in ["Connection: close", "Content-Length: 5"] {
+        let mut client = Client::new().with_room(1000);
+        client.send(format!("GET /large HTTP/1.1\r\nHost: a.example\r\n{line}\r\n\r\n"));
+        let mut taken = Vec::new();
+        while !client.is_closed() {
+            taken.extend(client.take(1000));
+            client.wait(0.1);
+        }
+        taken.extend(client.take(1000));
+        assert!(taken.ends_with(&[62, 63]) && taken.len() > 1_000_000, "{} bytes", taken.len());
+    }
+}
+
+#[test]
+fn what_only_hyper_refuses_is_refused_politely() {
+    let mut client = Client::new();
+    let answer = client.ask("GET /\"<x> HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(client.is_closed() && !client.is_gone(), "it listens, so that the answer is heard");
+    client.wait(2.1);
+    assert!(client.is_gone());
+}
+
+#[test]
 fn a_connection_ends_with_its_last_request() {
     let mut house = house();
     house.limits.requests = 3;
@@ -182,4 +210,32 @@ fn a_resting_connection_is_small() {
     let (task, desk) =
         (size(super::drive), size_of::<super::Desk>() + size_of::<crate::exchange::Exchange>());
     assert!(task + desk <= 768, "{task} and {desk} bytes");
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused_or_waited_for_and_never_served(noise in vec(any::<u8>(), 1..400), cut in any::<Index>()) {
+        let mut client = Client::new();
+        let cut = cut.index(noise.len());
+        client.send(&noise[..cut]);
+        client.send(&noise[cut..]);
+        let said = client.hear();
+        prop_assert!(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 5"), "{said}");
+        client.wait(10.1);
+        client.wait(2.1);
+        prop_assert!(client.is_gone());
+    }
+
+    #[test]
+    fn a_spoiled_request_is_answered_once_at_most(at in any::<Index>(), byte in any::<u8>(), name in 0usize..6) {
+        let names = ["Range", "If-Match", "If-None-Match", "If-Range", "Accept-Encoding", "If-Modified-Since"];
+        let head = format!("GET /digits HTTP/1.1\r\nHost: a.example\r\n{}: bytes=0-1,-2;q=0.5, \"x\"\r\n\r\n", names[name]);
+        let mut head = head.into_bytes();
+        let at = at.index(head.len());
+        head[at] = byte;
+        let mut client = Client::new();
+        client.send(&head);
+        let said = client.hear();
+        prop_assert!(said.matches("\r\ncontent-length: ").count() <= 1, "{said}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use crate::bench::{Client, house, visit};
 use crate::{House, Visit};
+use proptest::collection::vec;
+use proptest::prelude::*;
 use std::rc::Rc;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -270,4 +272,22 @@ fn a_body_nobody_wants_is_not_waited_for() {
     assert!(content(&frames, 1).1, "405 without having seen the body");
     client.send([frame(DATA, 0, 1, &[0; 1000]), ask(3, "/")].concat());
     assert_eq!(content(&self::frames(&mut client), 3).0, b"<p>hello");
+}
+
+proptest! {
+    #[test]
+    fn frames_of_noise_never_hold_a_connection(
+        noise in vec((0u8..12, any::<u8>(), 0u32..9, vec(any::<u8>(), 0..60)), 1..30),
+        raw in vec(any::<u8>(), 0..40),
+    ) {
+        let mut client = connected(house(), 65_535);
+        for (kind, flags, stream, payload) in noise {
+            client.send(frame(kind, flags, stream, &payload));
+        }
+        client.send(&raw);
+        client.wait(61.0);
+        client.take(usize::MAX);
+        client.wait(61.0);
+        prop_assert!(client.is_gone());
+    }
 }
