@@ -5,6 +5,7 @@
 //! Bytes are carried between connections, never packets, so no right is needed.
 
 use crate::bridge;
+use crate::pcap::Recorder;
 use crate::publish::Publish;
 use crate::watch::{Watch, Watched};
 use linux::Link;
@@ -74,6 +75,7 @@ fn listen(at: SocketAddr) -> Result<TcpListener, NoCable> {
 pub(crate) struct Gateway {
     net: Net,
     link: Link,
+    recorder: Recorder,
     /// Keeps the link among the things that end a sleep.
     _plug: Watched<OwnedFd>,
 }
@@ -93,6 +95,7 @@ impl Gateway {
         wire: OwnedFd,
         ports: Vec<(TcpListener, u16)>,
         out: &[SocketAddr],
+        recorder: Recorder,
         (tasks, watch): (&Tasks, &Watch),
         now: Instant,
     ) -> Result<Self, NoCable> {
@@ -108,12 +111,12 @@ impl Gateway {
             let listener = roads.net.listen(port).map_err(io::Error::other)?;
             tasks.spawn(roads.clone().lead_out(listener));
         }
-        Ok(Self { net, link, _plug: plug })
+        Ok(Self { net, link, recorder, _plug: plug })
     }
 
     /// Frames in, frames out; says when to come again.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Instant> {
-        self.net.turn(now, &mut self.link)
+        self.net.turn(now, &mut self.recorder.over(&mut self.link))
     }
 }
 

@@ -41,7 +41,7 @@ impl Feeder {
         }
     }
 
-    /// The appliance's end of the channel, as its command line names it.
+    /// The appliance's end of the channel, as a process's command line names it.
     pub(crate) fn end(&self) -> String {
         match self {
             Self::Host(socket) => socket.display().to_string(),

@@ -5,51 +5,67 @@ use crate::child::{Ward, inherited, leashed};
 use crate::feeder::Feeder;
 use crate::life::{Bench, Started};
 use crate::load::Load;
+use crate::pcap::Recorder;
+use crate::relay;
 use crate::run::{Order, Trouble};
+use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 
-/// Starts it on a cable: no right is needed, and we carry its connections.
-pub(crate) fn on_a_cable(
-    elf: &Path,
-    order: &Order,
-    load: Option<&Load>,
-    bench: &Bench,
-) -> Result<Started, Trouble> {
-    let feeder = Feeder::start(elf, order.entropy.as_deref())?;
-    let ports = cable::take_ports(&order.published())?;
-    let (ours, theirs) = cable::ends()?;
-    let mut command = command(elf, load)?;
-    command.arg("--cable").arg(inherited(&theirs)?);
-    command.arg("--address").arg(format!("{APPLIANCE}/{PREFIX}"));
-    command.arg("--gateway").arg(GATEWAY.to_string());
-    command.args(order.published_https()).args(["--entropy", &feeder.end()]);
-    let ward = Ward::start(&mut command)?;
-    drop(theirs);
-    let gateway = Gateway::open(ours, ports, &order.allow_out, (&bench.tasks, &bench.watch), bench.now())?;
-    let gateway = Some(gateway);
-    Ok(Started { ward, feeder, gateway, addresses: order.addresses(), is_well: ExitStatus::success })
+/// What both ways to start it need.
+pub(crate) struct Start<'a> {
+    pub(crate) elf: &'a Path,
+    pub(crate) order: &'a Order,
+    pub(crate) load: Option<&'a Load>,
+    pub(crate) bench: &'a Bench,
 }
 
-/// Starts it on a TAP device: it is a neighbour in a real network, and we only watch.
-pub(crate) fn on_a_tap(
-    elf: &Path,
-    tap: &str,
-    order: &Order,
-    load: Option<&Load>,
-) -> Result<Started, Trouble> {
-    let feeder = Feeder::start(elf, order.entropy.as_deref())?;
-    let mut command = command(elf, load)?;
-    command.args(["--tap", tap]).args(order.own_words()).args(["--entropy", &feeder.end()]);
-    let ward = Ward::start(&mut command)?;
-    Ok(Started { ward, feeder, gateway: None, addresses: order.addresses(), is_well: ExitStatus::success })
-}
-
-fn command(elf: &Path, load: Option<&Load>) -> std::io::Result<Command> {
-    let mut command = leashed(elf)?;
-    if let Some(load) = load {
-        command.arg("--bundle").arg(load.path()?);
+impl Start<'_> {
+    /// Starts it on a cable: no right is needed, and we carry its connections.
+    pub(crate) fn on_a_cable(&self) -> Result<Started, Trouble> {
+        let (order, bench) = (self.order, self.bench);
+        let ports = cable::take_ports(&order.published())?;
+        let recorder = Recorder::into(order.pcap.as_deref())?;
+        let (ours, theirs) = cable::ends()?;
+        let mut words = vec!["--cable".to_owned(), inherited(&theirs)?];
+        words.extend(["--address".to_owned(), format!("{APPLIANCE}/{PREFIX}")]);
+        words.extend(["--gateway".to_owned(), GATEWAY.to_string()]);
+        words.extend(order.published_https());
+        let started = self.with(words)?;
+        drop(theirs);
+        let bench_parts = (&bench.tasks, &bench.watch);
+        let gateway = Gateway::open(ours, ports, &order.allow_out, recorder, bench_parts, bench.now())?;
+        Ok(Started { gateway: Some(gateway), ..started })
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    Ok(command)
+
+    /// Starts it on a TAP device: it is a neighbour in a real network, and we only watch.
+    pub(crate) fn on_a_tap(&self, tap: &str) -> Result<Started, Trouble> {
+        let mut words = vec!["--tap".to_owned(), tap.to_owned()];
+        words.extend(self.order.own_words());
+        self.with(words)
+    }
+
+    /// Starts it with what every process has: a bundle, a source of entropy and a console.
+    fn with(&self, words: Vec<String>) -> Result<Started, Trouble> {
+        let feeder = Feeder::start(self.elf, self.order.entropy.as_deref())?;
+        let (entropy, _listener) = self.entropy(&feeder)?;
+        let mut command = leashed(self.elf)?;
+        if let Some(load) = self.load {
+            command.arg("--bundle").arg(load.path()?);
+        }
+        command.args(words).args(["--entropy", &entropy]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let ward = Ward::start(&mut command)?;
+        let addresses = self.order.addresses();
+        Ok(Started { ward, feeder, gateway: None, addresses, is_well: ExitStatus::success })
+    }
+
+    /// The appliance's end of its entropy channel: a name, or a listener to inherit, which must live until it has been.
+    fn entropy(&self, feeder: &Feeder) -> io::Result<(String, Option<UnixListener>)> {
+        let Feeder::Host(daemon) = feeder else { return Ok((feeder.end(), None)) };
+        let (tasks, watch) = (&self.bench.tasks, &self.bench.watch);
+        let (door, listener) = relay::door()?;
+        tasks.spawn(relay::relay(daemon.clone(), door, watch.clone(), tasks.timers().clone()));
+        Ok((inherited(&listener)?, Some(listener)))
+    }
 }

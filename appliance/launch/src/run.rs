@@ -4,8 +4,9 @@ use crate::cable::NoCable;
 use crate::guest::{self, Board};
 use crate::life::{Bench, stay};
 use crate::load::{Load, NoLoad};
+use crate::process::Start;
 use crate::publish::{DEMO, Publish};
-use crate::{Outcome, appliance, process};
+use crate::{Outcome, appliance};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -43,8 +44,8 @@ pub(crate) struct Order {
     /// The board, with --world qemu [default: microvm].
     #[arg(long, value_enum)]
     pub(crate) machine: Option<Board>,
-    /// Write every frame of the appliance's network to this file, for wireshark; with --world qemu.
-    #[arg(long, value_name = "FILE")]
+    /// Write every frame of the appliance's network to this file, for wireshark; on a TAP device use tcpdump.
+    #[arg(long, value_name = "FILE", conflicts_with = "tap")]
     pub(crate) pcap: Option<PathBuf>,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
@@ -86,9 +87,10 @@ pub(crate) fn run(order: &Order) -> Outcome {
     let elf = appliance::elf(order.appliance.as_deref())?;
     let bench = Bench::new()?;
     let load = order.bundle.as_deref().map(Load::of).transpose()?;
+    let process = Start { elf: &elf, order, load: load.as_ref(), bench: &bench };
     let started = match (order.world, &order.tap) {
-        (World::Linux, None) => process::on_a_cable(&elf, order, load.as_ref(), &bench)?,
-        (World::Linux, Some(tap)) => process::on_a_tap(&elf, tap, order, load.as_ref())?,
+        (World::Linux, None) => process.on_a_cable()?,
+        (World::Linux, Some(tap)) => process.on_a_tap(tap)?,
         (World::Qemu, _) => guest::start(&elf, order, load.as_ref())?,
     };
     stay(started, &bench)
@@ -97,11 +99,7 @@ pub(crate) fn run(order: &Order) -> Outcome {
 impl Order {
     /// What only a machine has must not be asked of a process.
     fn check(&self) -> Result<(), Trouble> {
-        let asked = [
-            ("--mem", self.mem.is_some()),
-            ("--machine", self.machine.is_some()),
-            ("--pcap", self.pcap.is_some()),
-        ];
+        let asked = [("--mem", self.mem.is_some()), ("--machine", self.machine.is_some())];
         match asked.into_iter().find(|(_, given)| *given) {
             Some((word, _)) if self.world == World::Linux => Err(Trouble::OnlyInQemu(word)),
             _ => Ok(()),

@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -162,7 +163,28 @@ impl Watched<TcpStream> {
     }
 }
 
-impl AsyncRead for Watched<TcpStream> {
+/// A stream whose writing half can be ended alone.
+pub(crate) trait HalfClose {
+    /// Tells the peer that nothing more will come.
+    fn end(&self) -> io::Result<()>;
+}
+
+impl HalfClose for TcpStream {
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl HalfClose for UnixStream {
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl<S: AsFd> AsyncRead for Watched<S>
+where
+    for<'a> &'a S: Read,
+{
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -172,7 +194,10 @@ impl AsyncRead for Watched<TcpStream> {
     }
 }
 
-impl AsyncWrite for Watched<TcpStream> {
+impl<S: AsFd + HalfClose> AsyncWrite for Watched<S>
+where
+    for<'a> &'a S: Write,
+{
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         self.try_to(For::Writing, context, |mut socket| socket.write(from))
     }
@@ -182,7 +207,7 @@ impl AsyncWrite for Watched<TcpStream> {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.shutdown(Shutdown::Write))
+        Poll::Ready(self.socket.end())
     }
 }
 

@@ -1,0 +1,166 @@
+//! The Linux world as an operator meets it: through the launcher, on a cable and on a real TAP device.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long a busy host may take for what a test asks of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The launcher; the entropy daemon lies beside it.
+fn gatehouse() -> &'static PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let output = bench::cargo(&["build", "--package=gatehouse", "--package=xentropyd"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        bench::built("debug/gatehouse")
+    })
+}
+
+fn run(words: &[&str]) -> Command {
+    let mut command = Command::new(gatehouse());
+    command.arg("run").arg("--appliance").arg(bench::appliance()).args(words);
+    command
+}
+
+/// A launcher that runs, and the lines that it prints.
+struct Running(Child, Receiver<String>);
+
+impl Running {
+    fn start(words: &[&str]) -> Self {
+        let mut child = run(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let console = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        thread::spawn(move || console.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Self(child, lines)
+    }
+
+    /// Waits for a line that holds `word`.
+    fn until(&self, word: &str) -> String {
+        loop {
+            let line = self.1.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {word:?}"));
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap().success());
+    }
+
+    /// The process ids of its children.
+    fn children(&self) -> Vec<String> {
+        let path = format!("/proc/{0}/task/{0}/children", self.0.id());
+        std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn curl(address: &str) -> Output {
+    Command::new("curl")
+        .args(["--silent", "--show-error", "--insecure", "--max-time", "30", address])
+        .output()
+        .unwrap()
+}
+
+/// Alive, and not a corpse that nobody has buried yet.
+fn lives(id: &str) -> bool {
+    let about = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    about.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+#[test]
+fn on_a_cable_it_serves_and_ends_with_all_its_children_when_it_is_asked_to() {
+    let port = free_port();
+    let mut running = Running::start(&["--publish", &format!("{port}:443")]);
+    let address = running.until("https://").trim().to_owned();
+    assert_eq!(address, format!("https://127.0.0.1:{port}/"));
+    let page = curl(&address);
+    assert!(String::from_utf8_lossy(&page.stdout).contains("<html"), "{page:?}");
+    let children = running.children();
+    assert!(children.len() >= 2, "the appliance and its daemon: {children:?}");
+    running.signal("-INT");
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert_eq!(children.iter().filter(|id| lives(id)).count(), 0, "{children:?}");
+}
+
+#[test]
+fn no_child_outlives_a_launcher_that_is_killed() {
+    let mut running = Running::start(&["--publish", &format!("{}:443", free_port())]);
+    running.until("https://");
+    let children = running.children();
+    running.signal("-KILL");
+    running.0.wait().unwrap();
+    let gone = || !children.iter().any(|id| lives(id));
+    assert!((0..600).any(|_| gone() || {
+        thread::sleep(Duration::from_millis(100));
+        false
+    }));
+}
+
+#[test]
+fn what_is_missing_is_said_in_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (words, wanted) in [
+        (vec!["--publish".to_owned(), format!("{port}:443")], "is taken: end the program that listens there"),
+        (vec!["--mem".to_owned(), "64".to_owned()], "--world qemu only"),
+        (vec!["/nonexistent".to_owned()], "/nonexistent"),
+    ] {
+        let output = run(&words.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(wanted) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// In a network namespace of its own, which goes with its last process.
+const ON_A_TAP: &str = r#"
+set -eu
+ip link set lo up
+ip tuntap add dev gh0 mode tap
+ip address add 192.0.2.1/24 dev gh0
+ip link set gh0 up
+"$1" run --appliance "$2" --tap gh0 --address 192.0.2.2/24 --gateway 192.0.2.1 >"$3/console" 2>&1 &
+launcher=$!
+trap 'kill $launcher 2>/dev/null; wait $launcher; cat "$3/console"' EXIT
+for try in $(seq 600); do grep -q https:// "$3/console" && break; sleep 0.1; done
+curl --silent --show-error --insecure --max-time 30 https://192.0.2.2/
+ip neighbour show dev gh0
+"#;
+
+#[test]
+fn on_a_real_tap_it_is_a_neighbour_that_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = std::fs::metadata("/proc/self")
+        .map(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0)
+        .unwrap();
+    let mut command = Command::new("unshare");
+    command.arg("--net").args((!root).then_some("--map-root-user")).args(["sh", "-c", ON_A_TAP, "sh"]);
+    command.arg(gatehouse()).arg(bench::appliance()).arg(folder.path());
+    let output = command.output().expect("unshare (util-linux) is installed");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "this test makes a TAP device in a network namespace: it needs root, or user namespaces and the right to open \
+         /dev/net/tun\n{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("<html") && said.contains("192.0.2.2 lladdr"), "{said}");
+}
