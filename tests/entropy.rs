@@ -102,23 +102,22 @@ fn a_guest_that_does_not_read_does_not_stall_the_others() {
     drop(deaf);
 }
 
+/// Counted between two moments at which the daemon stood still, so that it does not matter how busy this machine is.
 #[test]
 fn two_hundred_guests_are_fed_alike() {
     let host = Host::start(&["--listen", "DIR", "--rate", "8192", "--burst", "8192"]);
     let mut guests: Vec<UnixStream> = (0..200).map(|_| greeted(host.connect("entropy.sock"))).collect();
-    for guest in &mut guests {
-        say(guest, b"", 40_000);
-    }
-    let lines = host.metrics();
-    let fed = lines.lines().filter(|line| line.starts_with("xentropyd_guest_bytes{"));
-    let fed: Vec<u64> = fed.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
-    assert_eq!(fed.iter().sum::<u64>(), host.metric("xentropyd_bytes_total").max(fed.iter().sum()));
-    // All connections of this process have one name, so the sum says it: nobody starved, nobody had more than the rest.
-    let each = fed.iter().sum::<u64>() / 200;
-    assert!(each >= 40_000, "{each}");
-    let extra: Vec<usize> = guests.iter_mut().map(waiting).collect();
-    let (least, most) = (extra.iter().min().unwrap(), extra.iter().max().unwrap());
-    assert!(most - least <= 3 * 8192, "between {least} and {most} bytes more than 40,000");
+    let mut hear = || {
+        guests.iter_mut().for_each(|guest| drop(say(guest, b"", 20_000)));
+        host.signal("STOP");
+        let heard: Vec<usize> = guests.iter_mut().map(|guest| 20_000 + waiting(guest)).collect();
+        host.signal("CONT");
+        heard
+    };
+    hear();
+    let heard = hear();
+    let (least, most) = (heard.iter().min().unwrap(), heard.iter().max().unwrap());
+    assert!(most - least <= 4 * 1024, "between {least} and {most} bytes in the same time");
 }
 
 /// Bytes that can be read at once.
@@ -126,6 +125,7 @@ fn waiting(stream: &mut UnixStream) -> usize {
     stream.set_nonblocking(true).unwrap();
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
+    stream.set_nonblocking(false).unwrap();
     bytes.len()
 }
 
@@ -297,13 +297,17 @@ fn a_qemu_that_lost_its_request_with_the_connection_is_woken() {
 
 /// QEMU's own `rng-egd` is an EGD client that we did not write. It loses its request when the connection breaks.
 #[test]
-fn a_linux_guest_is_fed_by_qemus_rng_egd_and_again_after_the_daemon_was_killed() {
+fn a_linux_guest_is_fed_by_qemus_rng_egd_and_over_vsock_and_again_after_the_daemon_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("egd");
     let daemon = || Host::start(&["--egd", socket.to_str().unwrap(), "--user", "root"]);
     let first = daemon();
     let guest = host::Linux::boot(&socket);
     guest.wait_for(|console| console.contains("source: virtio_rng"));
+    // Within the guest runs a daemon too, for this is a place where vsock has a loopback.
+    let fed = "vsock: You may treat everything following this message as entropy. 1";
+    assert!(guest.console().contains(fed), "{}", guest.console());
+    assert!(guest.console().contains("event=connected guest=vsock-1 door=vsock"));
     guest.wait_for(|console| heard(console).len() >= 2);
     drop(first);
     let before = heard(&guest.console()).len();

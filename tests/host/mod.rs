@@ -299,9 +299,15 @@ impl Linux {
             assert!(path.exists(), "{} is missing: `tests/run images` makes it", path.display());
             path
         };
+        let ram = folder.path().join("ram");
+        std::fs::write(
+            &ram,
+            [std::fs::read(image("rng.cpio")).unwrap(), archive(&bench::xentropyd())].concat(),
+        )
+        .unwrap();
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-M", "q35", "-cpu", "max", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot"]);
-        qemu.arg("-kernel").arg(image("rng.vmlinuz")).arg("-initrd").arg(image("rng.cpio"));
+        qemu.arg("-kernel").arg(image("rng.vmlinuz")).arg("-initrd").arg(ram);
         qemu.args(["-append", "console=ttyS0 quiet panic=-1"]);
         qemu.arg("-serial").arg(format!("file:{}", folder.path().join("serial").display()));
         qemu.arg("-chardev").arg(format!("socket,path={},reconnect=1,id=e", socket.display()));
@@ -322,6 +328,15 @@ impl Linux {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// An initramfs with one file in it; the kernel takes one after the other.
+fn archive(program: &Path) -> Vec<u8> {
+    let mut cpio = Command::new("cpio");
+    cpio.args(["-o", "-H", "newc", "--quiet"]).current_dir(program.parent().unwrap());
+    let mut cpio = cpio.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    cpio.stdin.take().unwrap().write_all(program.file_name().unwrap().as_encoded_bytes()).unwrap();
+    cpio.wait_with_output().unwrap().stdout
 }
 
 impl Drop for Linux {
