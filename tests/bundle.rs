@@ -41,8 +41,8 @@ certificate = "tls/localhost.pem"
 key = "tls/localhost.key"
 "#;
 
-/// What is written in the sheet's place (or behind it, from the `+` on), the line that must be named (0: none), and a
-/// piece of the sentence.
+/// What is written in the sheet's place (or behind it, from the `+` on), the line that must be named (0:
+/// none), and a piece of the sentence.
 const MISTAKES: [(&str, usize, &str); 78] = [
     // What is not TOML.
     ("+= 1", 9, "this is not TOML"),

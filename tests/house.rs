@@ -1,7 +1,8 @@
-//! A house on loopback: the appliance's own front end over sockets of this machine, for clients that know nothing of it.
+//! A house on loopback: the appliance's own front end over sockets of this machine, for clients that know
+//! nothing of it.
 //!
-//! It is the crate `gatehouse-http` as the appliance links it, fed by a thread for each connection and the clock of this
-//! machine. There is no TLS below it; it tells the front end that there was.
+//! It is the crate `gatehouse-http` as the appliance links it, fed by a thread for each connection and the
+//! clock of this machine. There is no TLS below it; it tells the front end that there was.
 
 use futures_io::{AsyncRead, AsyncWrite};
 use http::{Figures, House, Visit, serve};

@@ -27,8 +27,8 @@ pub struct Cargo {
     pub seed: LayoutSeed,
 }
 
-/// Both parts in one piece. For large bundles write the parts one after the other: public part, zeros to a multiple of
-/// [`PAGE`], secret part, [`trailer`].
+/// Both parts in one piece. For large bundles write the parts one after the other: public part, zeros to a
+/// multiple of [`PAGE`], secret part, [`trailer`].
 #[must_use]
 pub fn cargo(public: &[u8], secret: &[u8], seed: &LayoutSeed) -> Vec<u8> {
     let mut cargo = public.to_vec();

@@ -52,7 +52,8 @@ pub(crate) fn read_all<T: Coded>(bytes: &[u8]) -> Result<T, Broken> {
     reader.end().map(|()| value)
 }
 
-/// Lengths beyond 4 GiB do not fit a configuration; what is cut off there fails to read back, and packing reads back.
+/// Lengths beyond 4 GiB do not fit a configuration; what is cut off there fails to read back, and packing
+/// reads back.
 fn count(out: &mut Vec<u8>, length: usize) {
     u32::try_from(length).unwrap_or(u32::MAX).write(out);
 }

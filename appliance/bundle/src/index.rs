@@ -119,7 +119,8 @@ impl Bundle {
         Self::fingerprint_of(&self.public).unwrap_or_default()
     }
 
-    /// The fingerprint of the bundle that ends with these bytes: its index and seal, as [`crate::Packer::finish`] gave them.
+    /// The fingerprint of the bundle that ends with these bytes: its index and seal, as
+    /// [`crate::Packer::finish`] gave them.
     ///
     /// # Errors
     /// When they are too short.

@@ -1,7 +1,7 @@
 //! The bundle: a site's configuration, certificates and files in one image.
 //!
-//! It has a public part, which the appliance maps read-only and reads without copying, and a small secret part, which
-//! is read once and wiped. This crate knows the format from both sides and does no I/O.
+//! It has a public part, which the appliance maps read-only and reads without copying, and a small secret
+//! part, which is read once and wiped. This crate knows the format from both sides and does no I/O.
 //!
 //! ```text
 //! public part:  contents of files, one behind the other ‖ index ‖ seal
@@ -12,9 +12,10 @@
 //! trailer:      "GATEHOUSE-CARGO1" ‖ length of the public part ‖ of the secret part ‖ layout seed   (64 bytes)
 //! ```
 //!
-//! All numbers are little-endian. The index is verified when a bundle is opened: its hash first, then every number in
-//! it, so that nothing read later can point outside. Contents are hashed in chunks of [`CHUNK`] bytes and each chunk is
-//! verified when it is first read; a bundle of a gigabyte opens as fast as one of a page.
+//! All numbers are little-endian. The index is verified when a bundle is opened: its hash first, then every
+//! number in it, so that nothing read later can point outside. Contents are hashed in chunks of [`CHUNK`]
+//! bytes and each chunk is verified when it is first read; a bundle of a gigabyte opens as fast as one of a
+//! page.
 #![forbid(unsafe_code)]
 
 mod cargo;

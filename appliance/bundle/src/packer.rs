@@ -1,7 +1,7 @@
 //! Packing: contents go out as they come, the index follows when all are out.
 //!
-//! The packer holds the index and nothing of the contents, so a bundle of a gigabyte is packed in little memory. The
-//! same pages in the same order give the same bytes.
+//! The packer holds the index and nothing of the contents, so a bundle of a gigabyte is packed in little
+//! memory. The same pages in the same order give the same bytes.
 
 use crate::code::{Coded, written};
 use crate::estate::{Coding, Estate};
@@ -91,8 +91,8 @@ impl Packer {
         Self { estate, next: 0, placed: HashMap::new(), shelves }
     }
 
-    /// Finds a place for a content. True means that its bytes have to go out now; false that the same bytes already lie
-    /// there.
+    /// Finds a place for a content. True means that its bytes have to go out now; false that the same bytes
+    /// already lie there.
     pub fn place(&mut self, coding: Coding, what: Measured) -> (Placed, bool) {
         let fresh = !self.placed.contains_key(&what);
         let offset = *self.placed.entry(what.clone()).or_insert(self.next);

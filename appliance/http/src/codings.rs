@@ -4,7 +4,8 @@ use crate::house::{Leaf, Variant};
 use bundle::Coding;
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, RANGE};
 
-/// The encoding that the client likes best and, among equals, the smallest; none when it will have none of them.
+/// The encoding that the client likes best and, among equals, the smallest; none when it will have none of
+/// them.
 ///
 /// Whoever asks for a range gets one of the page as it is, unless it refuses that.
 pub(crate) fn choose<'a>(leaf: &'a Leaf, headers: &HeaderMap) -> Option<&'a Variant> {

@@ -51,7 +51,8 @@ impl State<'_> {
         }
     }
 
-    /// If-Range: the part is wanted only of the very same state. A weak tag or another date is never the same.
+    /// If-Range: the part is wanted only of the very same state. A weak tag or another date is never the
+    /// same.
     fn is_of_range(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(IF_RANGE) else { return true };
         let value = value.to_str().unwrap_or_default().trim();

@@ -1,4 +1,5 @@
-//! What the two sides of hyper tell each other past it: the line below, the pages above, and the driver beside.
+//! What the two sides of hyper tell each other past it: the line below, the pages above, and the driver
+//! beside.
 
 use core::cell::Cell;
 use core::time::Duration;

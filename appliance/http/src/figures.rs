@@ -1,4 +1,5 @@
-//! Live figures: as text for those who read, as a drawing for the page that shows them. Nothing secret is among them.
+//! Live figures: as text for those who read, as a drawing for the page that shows them. Nothing secret is
+//! among them.
 
 use crate::house::Leaf;
 use core::fmt::Write as _;

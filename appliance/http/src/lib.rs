@@ -1,15 +1,17 @@
 //! The front end: HTTP/1.1 and HTTP/2 by hyper, static sites out of the bundle.
 //!
-//! It stands above the TLS shell and below nothing: [`serve`] takes a byte stream, whoever made it, and a [`Visit`] that
-//! says what is known of its other end, and answers until the stream is done. The only crate that names hyper.
+//! It stands above the TLS shell and below nothing: [`serve`] takes a byte stream, whoever made it, and a
+//! [`Visit`] that says what is known of its other end, and answers until the stream is done. The only crate
+//! that names hyper.
 //!
-//! The map: `porter` looks at each HTTP/1 head before hyper sees it and refuses what two parsers could read in two
-//! ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the stream as hyper likes
-//! it and the measure of its pace; `house` has the sites; `answer` decides what to say, with `codings`, `conditions` and
-//! `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds the headers; `page` is what is said.
+//! The map: `porter` looks at each HTTP/1 head before hyper sees it and refuses what two parsers could read
+//! in two ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the
+//! stream as hyper likes it and the measure of its pace; `house` has the sites; `answer` decides what to say,
+//! with `codings`, `conditions` and `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds
+//! the headers; `page` is what is said.
 //!
-//! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream, pages from
-//! memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
+//! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream,
+//! pages from memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -61,10 +63,11 @@ pub struct Visit {
     pub h2: bool,
 }
 
-/// Answers every request of one connection and closes it. Ends at the latest when one of the house's deadlines passes.
+/// Answers every request of one connection and closes it. Ends at the latest when one of the house's
+/// deadlines passes.
 ///
-/// What it works with is boxed at once: a future holds what it was called with beside what it does with it, and there
-/// are ten thousand of them.
+/// What it works with is boxed at once: a future holds what it was called with beside what it does with it,
+/// and there are ten thousand of them.
 pub fn serve<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks) -> impl Future<Output = ()> + 'static
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,

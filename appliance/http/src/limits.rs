@@ -7,13 +7,16 @@ use core::time::Duration;
 pub struct Limits {
     /// How long a connection may rest between requests.
     pub idle: Duration,
-    /// How long a request's head may take, from its first byte to its last; and the first byte of a new connection.
+    /// How long a request's head may take, from its first byte to its last; and the first byte of a new
+    /// connection.
     pub head: Duration,
-    /// While a peer owes us an acknowledgement of what we wrote, it must take [`Limits::floor`] bytes in each such span.
+    /// While a peer owes us an acknowledgement of what we wrote, it must take [`Limits::floor`] bytes in each
+    /// such span.
     pub stall: Duration,
     /// See [`Limits::stall`].
     pub floor: usize,
-    /// How long and how much we listen after our last byte, so that the peer hears it before it hears that we left.
+    /// How long and how much we listen after our last byte, so that the peer hears it before it hears that we
+    /// left.
     pub linger: Duration,
     /// The largest request head in bytes.
     pub head_bytes: usize,

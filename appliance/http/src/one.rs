@@ -1,7 +1,8 @@
 //! HTTP/1: one request at a time, and hyper only while there is one.
 //!
-//! Between requests hyper is put away: what is left of a resting connection is its stream and this task. The porter
-//! reads the next head; hyper is built again around it, answers, and is taken apart when the answer has left.
+//! Between requests hyper is put away: what is left of a resting connection is its stream and this task. The
+//! porter reads the next head; hyper is built again around it, answers, and is taken apart when the answer
+//! has left.
 
 use crate::exchange::Exchange;
 use crate::house::House;
@@ -122,8 +123,8 @@ impl Desk {
         let before = self.exchange.heads();
         let done = poll_fn(|context| {
             loop {
-                // An end that we did not ask for is a goodbye: hyper flushes it and closes. Without the shutdown it
-                // would forget what is not yet flushed.
+                // An end that we did not ask for is a goodbye: hyper flushes it and closes. Without the
+                // shutdown it would forget what is not yet flushed.
                 let outcome = match asked {
                     true => connection.poll_without_shutdown(context),
                     false => Pin::new(&mut connection).poll(context),

@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoPath;
 
-/// Decodes an address once. What could mean two things (a coded slash, a NUL, a step upward, a byte that is not UTF-8,
-/// a percent sign without two digits) is no path.
+/// Decodes an address once. What could mean two things (a coded slash, a NUL, a step upward, a byte that is
+/// not UTF-8, a percent sign without two digits) is no path.
 pub(crate) fn decode(address: &str) -> Result<String, NoPath> {
     let mut bytes = address.bytes();
     let mut path = Vec::with_capacity(address.len());

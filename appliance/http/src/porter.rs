@@ -1,7 +1,7 @@
 //! The porter: sees each HTTP/1 head before hyper does and refuses what two parsers could read in two ways.
 //!
-//! It only ever refuses; what a head *means* hyper alone decides. Bytes go in, one verdict comes out, and it is the same
-//! for every way to cut the bytes.
+//! It only ever refuses; what a head *means* hyper alone decides. Bytes go in, one verdict comes out, and it
+//! is the same for every way to cut the bytes.
 
 use crate::limits::Limits;
 use bytes::{Bytes, BytesMut};

@@ -52,7 +52,8 @@ pub(crate) fn whole(leaf: &Leaf, variant: &Variant) -> Response<Page> {
     answer
 }
 
-/// What was asked of it. Only a page with a validator has parts: without one they could be of different pages.
+/// What was asked of it. Only a page with a validator has parts: without one they could be of different
+/// pages.
 fn part(leaf: &Leaf, variant: &Variant, state: &State<'_>, headers: &HeaderMap) -> Response<Page> {
     let length = variant.source.length();
     let asked =

@@ -8,8 +8,8 @@
 //! | MadeYouReset (CVE-2025-8671) | `max_local_error_reset_streams` |
 //! | CONTINUATION (CVE-2024-27316) | `max_header_list_size`: h2 ends a block that grows past it; [`UNASKED`] |
 //! | HPACK bombs | `header_table_size` and `max_header_list_size`, which counts decoded bytes |
-//! | window stalls | `max_send_buf_size`, `max_concurrent_streams`, [`crate::Limits::stall`] while an answer is open |
-//! | PING, SETTINGS, PRIORITY and empty DATA frames | [`UNASKED`] and [`crate::Limits::idle`]: only requests count as life |
+//! | window stalls | `max_send_buf_size`, [`crate::Limits::streams`], [`crate::Limits::stall`] |
+//! | PING, SETTINGS, PRIORITY, empty DATA | [`UNASKED`], [`crate::Limits::idle`]: only requests are life |
 //! | bodies nobody asked for | the smallest window; hyper resets the stream when the answer is done |
 
 use crate::exchange::Exchange;

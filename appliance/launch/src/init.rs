@@ -1,7 +1,7 @@
 //! `gatehouse init`: a working example in an empty folder.
 //!
-//! The development CA signs what it has to and is then forgotten: nobody has its key, so trusting it in a browser for a
-//! while is no risk.
+//! The development CA signs what it has to and is then forgotten: nobody has its key, so trusting it in a
+//! browser for a while is no risk.
 
 use crate::Outcome;
 use crate::pack::now;

@@ -1,7 +1,8 @@
 //! `gatehouse pack`: a folder becomes one file.
 //!
-//! Files are measured and squeezed on all cores and written in the order of their paths, so the same folder always gives
-//! the same bytes. No more than a few files are in memory at once; a site of a gigabyte needs no more than a small one.
+//! Files are measured and squeezed on all cores and written in the order of their paths, so the same folder
+//! always gives the same bytes. No more than a few files are in memory at once; a site of a gigabyte needs no
+//! more than a small one.
 
 mod kinds;
 mod squeeze;
@@ -40,7 +41,8 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// The memory, in MiB, of a guest that gets this bundle: the bundle lies in it, and beside it the appliance works.
+    /// The memory, in MiB, of a guest that gets this bundle: the bundle lies in it, and beside it the
+    /// appliance works.
     pub(crate) fn guest_memory(&self) -> u64 {
         let bundle = self.public.saturating_add(self.secret).div_ceil(1 << 20);
         bundle.saturating_add(bundle / 8).saturating_add(48)
@@ -108,7 +110,8 @@ fn write(plan: &Plan, part: &Path) -> io::Result<Packed> {
     Ok(Packed { pages: jobs.len(), public, secret: secret.len() as u64 })
 }
 
-/// What of this run must not show in the bundle: files are as old as they are, but never younger than the release.
+/// What of this run must not show in the bundle: files are as old as they are, but never younger than the
+/// release.
 fn jobs(plan: &Plan) -> Vec<Job<'_>> {
     let epoch =
         std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);

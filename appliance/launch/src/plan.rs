@@ -1,7 +1,7 @@
 //! The plan: what `gatehouse.toml` asks for, after every mistake in it and around it was found.
 //!
-//! `check` prints the mistakes, `pack` and `run` refuse to go on while there are any. Nothing below this folder of the
-//! launcher writes anything.
+//! `check` prints the mistakes, `pack` and `run` refuse to go on while there are any. Nothing below this
+//! folder of the launcher writes anything.
 
 pub(crate) mod complaints;
 mod papers;

@@ -1,4 +1,5 @@
-//! Squeezing: every page is measured and compressed on all cores; what comes out is in the order of what went in.
+//! Squeezing: every page is measured and compressed on all cores; what comes out is in the order of what went
+//! in.
 
 use super::kinds::Kind;
 use crate::plan::tree::Page;
@@ -152,6 +153,7 @@ fn brotli(bytes: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn zstandard(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    // RFC 8878 §3.1.1.1.2 and browsers: no window above 8 MiB, which is also the largest page that comes here.
+    // RFC 8878 §3.1.1.1.2 and browsers: no window above 8 MiB, which is also the largest page that comes
+    // here.
     zstd::bulk::compress(bytes, if bytes.len() > THOROUGH { 15 } else { 19 })
 }

@@ -168,7 +168,8 @@ fn links(ground: &Ground<'_>, written: &At<&str>, chain: &[X509Certificate<'_>])
         }
     }
     let ([leaf], true) = (chain, chain.len() == 1) else { return };
-    // A lone leaf whose signer is published somewhere was signed by an intermediate, which browsers do not know.
+    // A lone leaf whose signer is published somewhere was signed by an intermediate, which browsers do not
+    // know.
     if leaf.issuer() != leaf.subject() && has_signer_address(leaf) {
         let what = format!("{} lacks the certificate of {}, which signed it", written.value, leaf.issuer());
         ground.complaints.wrong(

@@ -1,4 +1,5 @@
-//! A table of `gatehouse.toml`, read key by key. What was never asked for is unknown, and what is near it was meant.
+//! A table of `gatehouse.toml`, read key by key. What was never asked for is unknown, and what is near it was
+//! meant.
 
 use super::complaints::{Complaints, Place};
 use std::cell::RefCell;
