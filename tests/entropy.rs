@@ -102,7 +102,8 @@ fn a_guest_that_does_not_read_does_not_stall_the_others() {
     drop(deaf);
 }
 
-/// Counted between two moments at which the daemon stood still, so that it does not matter how busy this machine is.
+/// Counted between two moments at which the daemon stood still, so that it does not matter how busy this
+/// machine is.
 #[test]
 fn two_hundred_guests_are_fed_alike() {
     let host = Host::start(&["--listen", "DIR", "--rate", "8192", "--burst", "8192"]);
@@ -295,7 +296,8 @@ fn a_qemu_that_lost_its_request_with_the_connection_is_woken() {
     client.wait().unwrap();
 }
 
-/// QEMU's own `rng-egd` is an EGD client that we did not write. It loses its request when the connection breaks.
+/// QEMU's own `rng-egd` is an EGD client that we did not write. It loses its request when the connection
+/// breaks.
 #[test]
 fn a_linux_guest_is_fed_by_qemus_rng_egd_and_over_vsock_and_again_after_the_daemon_was_killed() {
     let folder = tempfile::tempdir().unwrap();

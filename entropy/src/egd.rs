@@ -8,9 +8,10 @@
 //! | write | 03 *bits* (2) *n*, then *n* bytes | nothing; we do not take entropy from guests |
 //! | pid | 04 | 1 byte length, then text; ours is empty |
 //!
-//! QEMU uses only *read and wait*, never asks twice, and loses what it asked when its socket reconnects: its guest then
-//! waits for ever. [`Egd::wake`] is the remedy: bytes that nobody asked for go to a client that connects and says
-//! nothing, and answer what the last connection lost. Only a client that takes bytes as they come may be woken so.
+//! QEMU uses only *read and wait*, never asks twice, and loses what it asked when its socket reconnects: its
+//! guest then waits for ever. [`Egd::wake`] is the remedy: bytes that nobody asked for go to a client that
+//! connects and says nothing, and answer what the last connection lost. Only a client that takes bytes as
+//! they come may be woken so.
 
 use std::collections::VecDeque;
 use zeroize::{Zeroize, Zeroizing};

@@ -1,25 +1,28 @@
 //! The health tests of NIST SP 800-90B, §4.4, and one of our own. They decide whether bytes may count.
 //!
-//! A sample is a byte. We claim **H = 4** bits of min-entropy for each, half of what a whole source gives, and allow a
-//! false alarm with probability **α = 2⁻⁴⁰** per test, the strictest that the standard recommends:
+//! A sample is a byte. We claim **H = 4** bits of min-entropy for each, half of what a whole source gives,
+//! and allow a false alarm with probability **α = 2⁻⁴⁰** per test, the strictest that the standard
+//! recommends:
 //!
 //! * *Repetition count* (§4.4.1): C = 1 + ⌈−log₂ α / H⌉ = 1 + ⌈40 / 4⌉ = **11** equal bytes in a row fail.
-//! * *Adaptive proportion* (§4.4.2): over windows of W = 512 bytes the first byte of the window may come again until it
-//!   has been seen C = 1 + critbinom(512, 2⁻⁴, 1 − 2⁻⁴⁰) = **78** times (the mean would be 32; a test below computes
-//!   it from the binomial distribution).
+//! * *Adaptive proportion* (§4.4.2): over windows of W = 512 bytes the first byte of the window may come
+//!   again until it has been seen C = 1 + critbinom(512, 2⁻⁴, 1 − 2⁻⁴⁰) = **78** times (the mean would be 32;
+//!   a test below computes it from the binomial distribution).
 //! * *Start-up* (§4.3): nothing of the first **1,024** bytes counts, and they must pass.
 //!
-//! For a whole source (8 bits a byte) the first fails once in 2⁸⁰ bytes and the second practically never, so one alarm
-//! is proof of a broken source and stays raised. What the two cannot see is a source that repeats something longer than
-//! a byte, which is just how a stuck daemon or a restored machine fails. Hence the third:
+//! For a whole source (8 bits a byte) the first fails once in 2⁸⁰ bytes and the second practically never, so
+//! one alarm is proof of a broken source and stays raised. What the two cannot see is a source that repeats
+//! something longer than a byte, which is just how a stuck daemon or a restored machine fails. Hence the
+//! third:
 //!
-//! * *Echo*: 16 bytes of the stream are remembered and must not come again, at any offset: the first 16 bytes after each
-//!   opening for ever, and three marks that move every 256 bytes, 4 KiB and 64 KiB. A period of up to 64 KiB is caught
-//!   whenever it begins, a short one soon, and so is a replay from the start after a reconnection. False alarm:
-//!   4 × 2⁻¹²⁸ per byte.
+//! * *Echo*: 16 bytes of the stream are remembered and must not come again, at any offset: the first 16 bytes
+//!   after each opening for ever, and three marks that move every 256 bytes, 4 KiB and 64 KiB. A period of up
+//!   to 64 KiB is caught whenever it begins, a short one soon, and so is a replay from the start after a
+//!   reconnection. False alarm: 4 × 2⁻¹²⁸ per byte.
 //!
-//! What these tests say over the output of a cipher, such as `getrandom(2)` or a daemon's stream, is little: they catch
-//! a source that is stuck, zero, repeating or badly wired, and never one that is predictable but looks well.
+//! What these tests say over the output of a cipher, such as `getrandom(2)` or a daemon's stream, is little:
+//! they catch a source that is stuck, zero, repeating or badly wired, and never one that is predictable but
+//! looks well.
 
 use core::fmt;
 
@@ -55,7 +58,8 @@ impl Health {
         Self::default()
     }
 
-    /// Tests more of the source and says what may count. The first failure stays until [`Health::start_over`].
+    /// Tests more of the source and says what may count. The first failure stays until
+    /// [`Health::start_over`].
     ///
     /// # Errors
     /// When a test fails or has failed before: nothing of `bytes` may be used.
@@ -81,8 +85,8 @@ impl Health {
         self.failed
     }
 
-    /// The source is opened anew: all is forgiven and the start-up test begins again, but what was heard at the last
-    /// opening is remembered.
+    /// The source is opened anew: all is forgiven and the start-up test begins again, but what was heard at
+    /// the last opening is remembered.
     pub fn start_over(&mut self) {
         *self = Self { echo: self.echo.reopened(), ..Self::default() };
     }
@@ -328,7 +332,8 @@ mod tests {
         assert_eq!(PROPORTION_CUTOFF, 1 + critical(PROPORTION_WINDOW, 0.0625, 2f64.powi(-40)));
     }
 
-    /// The smallest k with P(X ≤ k) ≥ 1 − α for X ~ Binomial(n, p), summed from the far end, where the terms are small.
+    /// The smallest k with P(X ≤ k) ≥ 1 − α for X ~ Binomial(n, p), summed from the far end, where the terms
+    /// are small.
     fn critical(n: u32, p: f64, alpha: f64) -> u32 {
         let mut term = f64::from(n) * p.ln();
         let mut tail = 0.0;

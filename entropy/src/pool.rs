@@ -1,18 +1,21 @@
 //! The pool: everything a guest hears is mixed here, and every key comes out of here.
 //!
-//! **In**: bytes of the host's channel that passed the health tests count ([`Pool::credit`]); the CPU's own generator,
-//! the host's random device and the timing of events are mixed in and count for nothing ([`Pool::stir`]). All of it
-//! runs into one SHA-512, so a source that is bad, or hostile, can add nothing but also spoil nothing.
+//! **In**: bytes of the host's channel that passed the health tests count ([`Pool::credit`]); the CPU's own
+//! generator, the host's random device and the timing of events are mixed in and count for nothing
+//! ([`Pool::stir`]). All of it runs into one SHA-512, so a source that is bad, or hostile, can add nothing
+//! but also spoil nothing.
 //!
-//! **Over**: what was mixed becomes part of the key only in lumps of at least 256 counted bits, so that someone who once
-//! knew the state cannot follow it by guessing little additions. A reseeding mixes the old key in; it never replaces it.
+//! **Over**: what was mixed becomes part of the key only in lumps of at least 256 counted bits, so that
+//! someone who once knew the state cannot follow it by guessing little additions. A reseeding mixes the old
+//! key in; it never replaces it.
 //!
-//! **Apart**: two copies of one machine hold one key until somebody tells them. What [`Pool::twist`] takes goes into the
-//! key at once and counts for nothing: where a CPU has a generator, copies draw apart from the first draw on.
+//! **Apart**: two copies of one machine hold one key until somebody tells them. What [`Pool::twist`] takes
+//! goes into the key at once and counts for nothing: where a CPU has a generator, copies draw apart from the
+//! first draw on.
 //!
-//! **Out**: [`Pool::draw`] refuses until the first 256 bits of the host's channel were counted, and again after every
-//! change of a generation, until 256 *new* bits were: what was mixed before a machine was copied is known to its twin.
-//! There is no fallback of any kind.
+//! **Out**: [`Pool::draw`] refuses until the first 256 bits of the host's channel were counted, and again
+//! after every change of a generation, until 256 *new* bits were: what was mixed before a machine was copied
+//! is known to its twin. There is no fallback of any kind.
 
 use crate::Moment;
 use crate::health::Tested;
@@ -65,7 +68,8 @@ pub enum Diet {
     Stale,
 }
 
-/// Proof that the pool holds a full seed. Only [`Pool::seeded`] makes it; ask for one before a port is opened.
+/// Proof that the pool holds a full seed. Only [`Pool::seeded`] makes it; ask for one before a port is
+/// opened.
 #[derive(Debug)]
 pub struct Seeded(());
 
@@ -119,8 +123,8 @@ impl Pool {
         self.absorb(b's', bytes);
     }
 
-    /// Mixes into the key at once what a copy of this machine would not have: the CPU's own numbers. It counts for
-    /// nothing, and nothing that waits in the mixture is spent on it.
+    /// Mixes into the key at once what a copy of this machine would not have: the CPU's own numbers. It
+    /// counts for nothing, and nothing that waits in the mixture is spent on it.
     pub fn twist(&mut self, bytes: &[u8]) {
         self.stream.rekey(|old| stream::hash(b"gatehouse twist 1", old, bytes));
     }
@@ -146,8 +150,8 @@ impl Pool {
         if self.seeded { Ok(Seeded(())) } else { Err(NotSeeded { missing }) }
     }
 
-    /// Hears which generation of the machine this is; to be asked before every draw and every send. From a change on
-    /// the pool refuses until it is reseeded. The first word of a witness is no change.
+    /// Hears which generation of the machine this is; to be asked before every draw and every send. From a
+    /// change on the pool refuses until it is reseeded. The first word of a witness is no change.
     pub fn generation(&mut self, witness: Witness, generation: u128) -> Option<Forked> {
         let [machine, channel] = &mut self.generations;
         let known = match witness {

@@ -1,11 +1,11 @@
 //! The entropy protocol: how a guest asks its host for bytes, and how it knows them from anything else.
 //!
-//! **Version 1** is that of MirageOS's xentropyd, to the letter. On a channel named [`CHANNEL_1`] the guest writes
-//! [`HELLO_1`], the host answers [`BANNER_1`], and everything after that is entropy, at the rate that the host chooses.
-//! What the guest writes later is discarded.
+//! **Version 1** is that of MirageOS's xentropyd, to the letter. On a channel named [`CHANNEL_1`] the guest
+//! writes [`HELLO_1`], the host answers [`BANNER_1`], and everything after that is entropy, at the rate that
+//! the host chooses. What the guest writes later is discarded.
 //!
-//! **Version 2**, on [`CHANNEL_2`], carries frames, so that either side can start again in the middle, the host can say
-//! that it has nothing to give, and the guest learns that it was copied. A frame is
+//! **Version 2**, on [`CHANNEL_2`], carries frames, so that either side can start again in the middle, the
+//! host can say that it has nothing to give, and the guest learns that it was copied. A frame is
 //!
 //! ```text
 //! 0      1      2             4                           8
@@ -21,10 +21,11 @@
 //! | 0x83 | host | starved | why (8): 1 the source failed, 2 it is being tested |
 //! | 0x84 | host | generation | the new generation (128): the machine was copied or put back in time |
 //!
-//! Hello and welcome have number 0; the frames after them count up, each direction for itself. A guest that hears
-//! nothing says hello again with the next attempt and skips whatever comes before the welcome to *that* attempt, so
-//! bytes that were under way do no harm, be it from an earlier attempt or to the machine before it was started again. The host sends only what was asked for and may be slow, but not silent: it
-//! says *starved* when there is nothing.
+//! Hello and welcome have number 0; the frames after them count up, each direction for itself. A guest that
+//! hears nothing says hello again with the next attempt and skips whatever comes before the welcome to *that*
+//! attempt, so bytes that were under way do no harm, be it from an earlier attempt or to the machine before
+//! it was started again. The host sends only what was asked for and may be slow, but not silent: it says
+//! *starved* when there is nothing.
 //!
 //! A host tells the versions apart by the first byte of the hello, so one socket serves both.
 

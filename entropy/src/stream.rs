@@ -1,8 +1,8 @@
 //! Many bytes of one key: `ChaCha20` with fast key erasure.
 //!
-//! Every draw runs the cipher once under the present key: the first 32 bytes become the next key before anything is
-//! handed out, the rest is the answer. Whoever reads the memory afterwards learns nothing of what was drawn before.
-//! The construction is D. J. Bernstein's of 2017 and the same as Linux's `random.c` uses.
+//! Every draw runs the cipher once under the present key: the first 32 bytes become the next key before
+//! anything is handed out, the rest is the answer. Whoever reads the memory afterwards learns nothing of what
+//! was drawn before. The construction is D. J. Bernstein's of 2017 and the same as Linux's `random.c` uses.
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};

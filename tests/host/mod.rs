@@ -285,7 +285,8 @@ impl Fifo {
     }
 }
 
-/// A Linux in QEMU whose virtio-rng is fed over EGD; `tests/rng/build` makes its image. It ends with this value.
+/// A Linux in QEMU whose virtio-rng is fed over EGD; `tests/rng/build` makes its image. It ends with this
+/// value.
 pub struct Linux {
     qemu: Child,
     folder: TempDir,

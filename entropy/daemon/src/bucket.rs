@@ -1,7 +1,7 @@
 //! How much a guest may have: so many bytes a period, and a burst.
 //!
-//! A bucket is one moment, the one at which it will be full again (the generic cell rate algorithm). It needs no timer
-//! and no filling, and a full bucket is the same as no bucket.
+//! A bucket is one moment, the one at which it will be full again (the generic cell rate algorithm). It needs
+//! no timer and no filling, and a full bucket is the same as no bucket.
 
 use entropy::Moment;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! One guest: its socket, its protocol, its stream of bytes and how much of it it may have.
 //!
-//! A turn reads a little, gives what is due and allowed, and never waits. A guest that does not read holds at most one
-//! portion; one that talks without end is not listened to for a while.
+//! A turn reads a little, gives what is due and allowed, and never waits. A guest that does not read holds at
+//! most one portion; one that talks without end is not listened to for a while.
 
 use crate::bucket::{Bucket, Limit};
 use crate::spring::Well;

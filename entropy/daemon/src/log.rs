@@ -1,6 +1,7 @@
 //! What the daemon says: one line for one event, as `key=value` words or as JSON, on standard error.
 //!
-//! Guests can cause events, so what they cause is limited: more than [`MOST`] lines a second are counted, not written.
+//! Guests can cause events, so what they cause is limited: more than [`MOST`] lines a second are counted, not
+//! written.
 
 use entropy::Moment;
 use std::fmt::Write as _;

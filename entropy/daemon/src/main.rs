@@ -1,7 +1,7 @@
 //! `xentropyd`: the daemon that feeds entropy to every guest of this host.
 //!
-//! One thread, one epoll loop. `main` is the table of contents: read the settings, open the doors, lock ourselves in,
-//! serve until told to stop.
+//! One thread, one epoll loop. `main` is the table of contents: read the settings, open the doors, lock
+//! ourselves in, serve until told to stop.
 #![forbid(unsafe_code)]
 
 mod bucket;
@@ -29,10 +29,10 @@ use std::process::ExitCode;
 
 /// Feeds entropy to the guests of this host.
 ///
-/// xentropyd reads the kernel's random numbers and, where there is one, the hardware's random device, tests what it
-/// reads (NIST SP 800-90B), and gives every guest bytes of a stream of its own, at a limited rate: over unix sockets that
-/// it makes (--listen) or that QEMU or libxl make (--watch), over vsock, and over EGD for virtio-rng. When a source fails
-/// nobody is fed: weak bytes never leave it.
+/// xentropyd reads the kernel's random numbers and, where there is one, the hardware's random device, tests
+/// what it reads (NIST SP 800-90B), and gives every guest bytes of a stream of its own, at a limited rate:
+/// over unix sockets that it makes (--listen) or that QEMU or libxl make (--watch), over vsock, and over EGD
+/// for virtio-rng. When a source fails nobody is fed: weak bytes never leave it.
 #[derive(Parser)]
 #[command(name = "xentropyd", version, max_term_width = 100, after_long_help = MANUAL)]
 struct Arguments {

@@ -1,8 +1,9 @@
 //! The daemon locks itself in once everything is open: another user, no privileges, a list of system calls.
 //!
-//! What is on the list is what a running daemon does: it moves bytes between sockets it has, connects to unix sockets
-//! and opens files for reading. It can start no program, make no memory executable, open nothing for writing, and speak
-//! no network. Anything else kills the process, and the log of the kernel's auditor says which call it was.
+//! What is on the list is what a running daemon does: it moves bytes between sockets it has, connects to unix
+//! sockets and opens files for reading. It can start no program, make no memory executable, open nothing for
+//! writing, and speak no network. Anything else kills the process, and the log of the kernel's auditor says
+//! which call it was.
 
 use crate::users::User;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -96,7 +97,8 @@ pub(crate) fn bound(files: usize, memory: usize) -> Result<(), Unlocked> {
     setrlimit(Resource::Data, Rlimit { current: memory, maximum: memory }).map_err(unlocked("memory"))
 }
 
-/// Becomes another user for good, without capabilities, even if that user is root. There is one thread, so the thread's identity is the process'.
+/// Becomes another user for good, without capabilities, even if that user is root. There is one thread, so
+/// the thread's identity is the process'.
 pub(crate) fn become_user(user: &User) -> Result<(), Unlocked> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_groups(&[]).map_err(unlocked("groups"))?;

@@ -1,7 +1,7 @@
 //! The loop: one thread, one epoll, one list of alarms.
 //!
-//! Whatever becomes ready, or due, gets one turn; a turn never waits. A number is not given out again soon, so an event
-//! that comes too late finds nobody.
+//! Whatever becomes ready, or due, gets one turn; a turn never waits. A number is not given out again soon,
+//! so an event that comes too late finds nobody.
 
 mod guests;
 mod operators;

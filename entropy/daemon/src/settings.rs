@@ -1,7 +1,8 @@
 //! What the operator wrote: flags and a file, read once, at the edge.
 //!
-//! The flags and the file have the same words. A flag wins over the file. A word that does not exist, or a value that
-//! makes no sense, is an error that names the place and, where there is one, the word that was meant.
+//! The flags and the file have the same words. A flag wins over the file. A word that does not exist, or a
+//! value that makes no sense, is an error that names the place and, where there is one, the word that was
+//! meant.
 
 use crate::bucket::Limit;
 use crate::doors::{Door, Kind};
@@ -27,8 +28,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME", help_heading = "Doors")]
     guest: Vec<String>,
     /// Connect to the sockets that appear in DIR, as QEMU and libxl make them (repeatable). Names must end in
-    /// `.entropy`, `.entropy.sock`, `.org.openmirage.entropy.1` or `.2` for the entropy protocol, `.egd` or `.egd.sock`
-    /// for EGD; others are left alone. DIR must not be writable by everybody.
+    /// `.entropy`, `.entropy.sock`, `.org.openmirage.entropy.1` or `.2` for the entropy protocol, `.egd` or
+    /// `.egd.sock` for EGD; others are left alone. DIR must not be writable by everybody.
     #[arg(long, value_name = "DIR", help_heading = "Doors")]
     watch: Vec<PathBuf>,
     /// Serve EGD on a socket at PATH: for QEMU's rng-egd.
@@ -61,7 +62,8 @@ pub(crate) struct Settings {
     /// [default: auto]. It is mixed with getrandom(2), which is always used.
     #[arg(long, value_name = "DEVICE", help_heading = "Source")]
     hardware: Option<String>,
-    /// When a source fails: `exit` with status 3, or `stay`, feed nobody and serve the metrics [default: exit].
+    /// When a source fails: `exit` with status 3, or `stay`, feed nobody and serve the metrics [default:
+    /// exit].
     #[arg(long, value_name = "WHAT", help_heading = "Source")]
     on_failure: Option<OnFailure>,
 

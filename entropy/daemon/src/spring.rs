@@ -1,11 +1,14 @@
-//! Where the daemon's entropy comes from: the kernel's `getrandom(2)`, and the hardware's device when there is one.
+//! Where the daemon's entropy comes from: the kernel's `getrandom(2)`, and the hardware's device when there
+//! is one.
 //!
-//! Each spring has health tests of its own. Nothing is fed before every spring has passed its start-up test, and once
-//! one of them fails nothing is fed any more: not because the other would not do, but because a host whose source is
-//! broken should be looked at. Everything is mixed in one [`Pool`], so no spring alone decides a byte.
+//! Each spring has health tests of its own. Nothing is fed before every spring has passed its start-up test,
+//! and once one of them fails nothing is fed any more: not because the other would not do, but because a host
+//! whose source is broken should be looked at. Everything is mixed in one [`Pool`], so no spring alone
+//! decides a byte.
 //!
-//! Over `getrandom(2)`, which is the output of a cipher, the tests catch a spring that is stuck, zero or repeating,
-//! and nothing else. On the hardware's device they see what the driver lets through, which may be conditioned already.
+//! Over `getrandom(2)`, which is the output of a cipher, the tests catch a spring that is stuck, zero or
+//! repeating, and nothing else. On the hardware's device they see what the driver lets through, which may be
+//! conditioned already.
 
 use entropy::Moment;
 use entropy::health::{Health, Unhealthy};

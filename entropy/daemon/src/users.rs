@@ -1,7 +1,8 @@
 //! Who is who on this host.
 //!
-//! Names are looked up in `/etc/passwd` only: the daemon is linked statically and asks no name service. A number always
-//! works. Of a peer we know the process, its user and when it began: enough to tell one run of a machine from the next.
+//! Names are looked up in `/etc/passwd` only: the daemon is linked statically and asks no name service. A
+//! number always works. Of a peer we know the process, its user and when it began: enough to tell one run of
+//! a machine from the next.
 
 use crate::settings::BadConfig;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -62,9 +63,9 @@ impl Peer {
         name.is_ok_and(|name| name.starts_with("qemu"))
     }
 
-    /// A number that is the same for as long as this process lives and for no other, on this boot or another. A machine
-    /// that is copied or restored is a new process; a restart of ours is not. Nothing if the process cannot be told from
-    /// others.
+    /// A number that is the same for as long as this process lives and for no other, on this boot or another.
+    /// A machine that is copied or restored is a new process; a restart of ours is not. Nothing if the
+    /// process cannot be told from others.
     pub(crate) fn generation(&self, boot: &str, epoch: u64) -> Option<u128> {
         let began = self.began?;
         let mut hash = Sha512::new_with_prefix(b"xentropyd generation 1");

@@ -1,7 +1,7 @@
 //! Sockets that others make: QEMU and libxl put one into a folder for each guest, and we connect.
 //!
-//! inotify only wakes us; what is true is what lies in the folder. A socket that refuses (QEMU has bound it and does not
-//! listen yet, or is gone and left it behind) is tried again, ever more patiently.
+//! inotify only wakes us; what is true is what lies in the folder. A socket that refuses (QEMU has bound it
+//! and does not listen yet, or is gone and left it behind) is tried again, ever more patiently.
 
 use entropy::Moment;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -77,7 +77,8 @@ impl Watch {
         retries.fold(look, Moment::min)
     }
 
-    /// Looks at the folders if it is time, and connects where it can. Says who was met, and which folder is no good.
+    /// Looks at the folders if it is time, and connects where it can. Says who was met, and which folder is
+    /// no good.
     pub(crate) fn turn(&mut self, now: Moment) -> (Vec<Met>, Vec<String>) {
         let wait = if self.stirred { BREATH } else { LOOK };
         let mut faults = Vec::new();

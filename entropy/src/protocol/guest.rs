@@ -1,8 +1,9 @@
 //! The guest's end: it asks, waits, asks again, and knows entropy from anything else.
 //!
 //! The loop that owns a channel tells it [`Guest::opened`] when a host sits down at the other end, sends what
-//! [`Guest::outbox`] holds, gives it what arrives ([`Guest::receive`]) and calls [`Guest::turn`] at [`Guest::deadline`].
-//! A host that breaks the protocol is not listened to again until the channel is opened anew.
+//! [`Guest::outbox`] holds, gives it what arrives ([`Guest::receive`]) and calls [`Guest::turn`] at
+//! [`Guest::deadline`]. A host that breaks the protocol is not listened to again until the channel is opened
+//! anew.
 
 use super::frame::{End, Frame, Reader, welcome_begins};
 use super::outbox::Outbox;
@@ -19,8 +20,8 @@ pub const PORTION: u32 = 256;
 pub const REFRESH: Duration = Duration::from_secs(60);
 /// It asks again after so long a silence, and doubles its patience each time up to [`REFRESH`].
 const PATIENCE: Duration = Duration::from_secs(5);
-/// So many bytes may come between a hello and its answer. They were sent before it: to this machine before it started
-/// again, or in answer to an earlier hello. A host sends only what was asked for, so they are few.
+/// So many bytes may come between a hello and its answer. They were sent before it: to this machine before it
+/// started again, or in answer to an earlier hello. A host sends only what was asked for, so they are few.
 const UNDER_WAY: usize = 64 * 1024;
 
 /// What the host meant.
@@ -84,7 +85,8 @@ enum State {
     Asked { matched: usize, skip: usize, reader: Reader },
     /// Version 1: everything is entropy.
     Granted,
-    /// Version 1, after a silence and another hello: a new host answers with the banner, an old one with entropy.
+    /// Version 1, after a silence and another hello: a new host answers with the banner, an old one with
+    /// entropy.
     Hushed { matched: usize },
     /// Version 2: frames.
     Framed(Reader),
@@ -116,8 +118,9 @@ impl Guest {
         self.say_hello(now, 0);
     }
 
-    /// The machine was copied: what is under way was meant for its twin too. Nothing that comes has a meaning before the
-    /// host has answered a hello that is said now, so no byte that both twins hold is ever taken for a new one.
+    /// The machine was copied: what is under way was meant for its twin too. Nothing that comes has a meaning
+    /// before the host has answered a hello that is said now, so no byte that both twins hold is ever taken
+    /// for a new one.
     pub fn start_over(&mut self, now: Moment) {
         if !matches!(self.state, State::Closed) {
             self.outbox.wipe();
@@ -216,7 +219,8 @@ impl Guest {
         Ok(Some(Meaning::Granted { rate: None, generation: None }))
     }
 
-    /// The banner is swallowed; so is a beginning of it that turns out to be entropy, which costs a byte now and then.
+    /// The banner is swallowed; so is a beginning of it that turns out to be entropy, which costs a byte now
+    /// and then.
     fn hear_in_the_hush<'a>(&mut self, bytes: &mut &'a [u8]) -> Option<Meaning<'a>> {
         let State::Hushed { matched } = &mut self.state else { return None };
         let same = common(bytes, BANNER_1, *matched);
@@ -353,7 +357,8 @@ fn seek(wanted: &[u8], bytes: &mut &[u8], matched: &mut usize, skip: &mut usize)
     Ok(true)
 }
 
-/// Of `wanted`'s first `matched` bytes and then `byte`: the longest end of it that is a beginning of `wanted`.
+/// Of `wanted`'s first `matched` bytes and then `byte`: the longest end of it that is a beginning of
+/// `wanted`.
 fn slide(wanted: &[u8], matched: usize, byte: u8) -> usize {
     let heard = || wanted.iter().take(matched).copied().chain([byte]);
     let fits = |length: &usize| heard().skip(matched + 1 - length).eq(wanted.iter().take(*length).copied());

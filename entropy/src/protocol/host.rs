@@ -1,8 +1,8 @@
 //! The host's end: it waits for a hello, answers it, and gives what was asked for.
 //!
-//! The daemon gives it what arrives ([`Host::receive`]), sends what [`Host::outbox`] holds and, while the outbox is empty
-//! and the guest has an [`Host::appetite`], pours entropy in. How much and when is the daemon's affair, not the
-//! protocol's. The outbox is bounded: a guest that never reads cannot make it grow.
+//! The daemon gives it what arrives ([`Host::receive`]), sends what [`Host::outbox`] holds and, while the
+//! outbox is empty and the guest has an [`Host::appetite`], pours entropy in. How much and when is the
+//! daemon's affair, not the protocol's. The outbox is bounded: a guest that never reads cannot make it grow.
 
 use super::frame::{End, Frame, MAGIC, Reader};
 use super::outbox::Outbox;
@@ -10,7 +10,8 @@ use super::{BANNER_1, HELLO_1, LARGEST_SEED, Malformed, Starved, Version};
 use crate::Moment;
 use core::time::Duration;
 
-/// A hello that has begun must be whole within this time. One that has not begun may take for ever: the guest boots.
+/// A hello that has begun must be whole within this time. One that has not begun may take for ever: the guest
+/// boots.
 pub const HELLO_TAKES: Duration = Duration::from_secs(10);
 /// A seed frame, a welcome and a few notices.
 const ROOM: usize = LARGEST_SEED + 256;
@@ -133,8 +134,8 @@ impl Host {
         }
     }
 
-    /// Puts at most [`LARGEST_SEED`] bytes of entropy into the outbox and says how many it took. Only while the outbox
-    /// is empty, so that no more than that ever waits for a slow guest.
+    /// Puts at most [`LARGEST_SEED`] bytes of entropy into the outbox and says how many it took. Only while
+    /// the outbox is empty, so that no more than that ever waits for a slow guest.
     pub fn pour(&mut self, entropy: &[u8]) -> usize {
         let most = usize::try_from(self.want).unwrap_or(usize::MAX).min(LARGEST_SEED);
         let piece = entropy.get(..most).unwrap_or(entropy);

@@ -259,7 +259,8 @@ fn a_hello_that_never_left_is_not_said_twice() {
     assert_eq!(guest.outbox().len(), length - 5);
 }
 
-/// The machine was put back in time in the middle of a frame, and sits on a new channel without having noticed.
+/// The machine was put back in time in the middle of a frame, and sits on a new channel without having
+/// noticed.
 #[test]
 fn a_guest_restored_in_the_middle_of_a_frame_is_fed_again() {
     for (version, cut) in [(Version::One, 200), (Version::Two, 40), (Version::Two, 35), (Version::Two, 20)] {

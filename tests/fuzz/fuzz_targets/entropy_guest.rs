@@ -1,5 +1,5 @@
-//! A hostile host against the guest's end, the health tests and the pool. The first byte chooses the version; then each
-//! piece of input is a turn: a byte that says what happens, and what is heard.
+//! A hostile host against the guest's end, the health tests and the pool. The first byte chooses the version;
+//! then each piece of input is a turn: a byte that says what happens, and what is heard.
 #![no_main]
 
 use entropy::health::Health;

@@ -87,8 +87,9 @@ impl Daemon {
         Channel::Entropy(Host::new(self.generation(peer), self.config.limit.rate()))
     }
 
-    /// The generation of the machine that is that process. If its run cannot be told from another, every connection counts
-    /// as a new one: a guest may then be told that it was copied when it was not, but never the other way round.
+    /// The generation of the machine that is that process. If its run cannot be told from another, every
+    /// connection counts as a new one: a guest may then be told that it was copied when it was not, but never
+    /// the other way round.
     pub(super) fn generation(&self, peer: Option<Peer>) -> u128 {
         peer.and_then(|peer| peer.generation(&self.boot, self.epoch)).unwrap_or_else(|| {
             let mut bytes = [0; 16];

@@ -71,7 +71,8 @@ impl Daemon {
         self.notify.say("READY=1\n");
     }
 
-    /// What can change while we run does. Room was made for so many guests and no more when the sandbox closed.
+    /// What can change while we run does. Room was made for so many guests and no more when the sandbox
+    /// closed.
     fn take_over(&mut self, config: Config) {
         let most = config.most_guests.min(self.config.most_guests);
         self.name_doors(&config);
