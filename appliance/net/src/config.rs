@@ -164,6 +164,8 @@ pub struct Figures {
     pub refused: u64,
     /// Connections whose peer vanished or took nothing for too long.
     pub vanished: u64,
+    /// Connections whose way turned out to be narrower than the wire.
+    pub narrowed: u64,
     /// How often the TCP machine was asked anything.
     pub polls: u64,
 }

@@ -5,7 +5,7 @@
 //! and the gate writes what goes on the wire. Its segments may be as long as it likes; they are cut on the way out.
 
 use super::live::Live;
-use crate::wire::{ACK, Options, SYN, Segment, Seq, ip};
+use crate::wire::{ACK, FIN, Options, SYN, Segment, Seq, ip};
 use core::num::NonZeroUsize;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
@@ -33,6 +33,23 @@ pub(crate) struct Engine {
     polls: u64,
 }
 
+#[cfg(test)]
+impl Engine {
+    /// A connection as smoltcp has it after a handshake that it answered itself: nothing swallowed, nothing warmed up.
+    pub(crate) fn birth_without_remedy(&mut self, now: Instant, birth: &Birth) -> Option<Live> {
+        let mut live = self.call(birth)?;
+        let iss = self.swallow(now, &mut live)?;
+        let options = Options { mss: Some(birth.mss), scale: Some(birth.scale), ..Options::default() };
+        let (seq, window) = (birth.theirs - 1, u16::MAX);
+        let syn = Segment { flags: SYN, seq, ack: Seq(0), window, options, payload: &[] };
+        self.show(now, &mut live, &syn);
+        let iss = self.swallow(now, &mut live).unwrap_or(iss);
+        live.shift = birth.ours - iss;
+        self.show(now, &mut live, &plain(birth, iss, field(birth.window, birth.scale)));
+        Some(live)
+    }
+}
+
 /// What a connection must know to be born.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Birth {
@@ -48,6 +65,9 @@ pub(crate) struct Birth {
     pub(crate) sack: bool,
     /// The peer's window in bytes.
     pub(crate) window: u32,
+    /// The peer's FIN has arrived, and ours was acknowledged: the last of the numbers above.
+    pub(crate) heard_fin: bool,
+    pub(crate) said_fin: bool,
     /// Bytes of the buffers for each direction.
     pub(crate) receive: usize,
     pub(crate) send: usize,
@@ -94,9 +114,18 @@ impl Engine {
             Segment { flags: SYN | ACK, seq: first, ack: iss, window: u16::MAX, options, payload: &[] };
         self.show(now, &mut live, &accepted);
         self.swallow(now, &mut live)?;
-        let next = self.warm(now, &mut live, birth, iss)?;
+        let mut next = self.warm(now, &mut live, birth, iss)?;
         live.shift = birth.ours - next;
-        self.show(now, &mut live, &plain(birth, next, field(birth.window, birth.scale)));
+        if birth.said_fin {
+            live.close();
+            next = self.swallow(now, &mut live)? - live.shift;
+        }
+        let last = plain(birth, next, field(birth.window, birth.scale));
+        self.show(now, &mut live, &last);
+        if birth.heard_fin {
+            self.show(now, &mut live, &Segment { flags: FIN | ACK, ..last });
+            self.swallow(now, &mut live)?;
+        }
         Some(live)
     }
 
@@ -172,7 +201,7 @@ impl Engine {
         Some(Said { segment: Segment { seq: segment.seq + live.shift, ..segment }, window })
     }
 
-    /// Lets a connection speak to nobody. Returns the end of what it said, in smoltcp's numbers.
+    /// Lets a connection speak to nobody. Returns the end of what it said.
     fn swallow(&mut self, now: Instant, live: &mut Live) -> Option<Seq> {
         self.ask(now, live);
         let said = self.said(live)?;

@@ -84,6 +84,14 @@ impl Live {
         self.socket_mut().close();
     }
 
+    /// Closes our half, but not before all is acknowledged if the peer has closed its own: in LAST-ACK smoltcp counts no
+    /// acknowledgements, so what is lost then is lost for long.
+    pub(crate) fn close_in_time(&mut self) {
+        if self.state() != State::CloseWait || self.unacknowledged() == 0 {
+            self.close();
+        }
+    }
+
     pub(crate) fn unread(&self) -> usize {
         self.socket().recv_queue()
     }

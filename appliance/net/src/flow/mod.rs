@@ -56,6 +56,9 @@ pub(crate) struct Flow {
     /// It stands in the queue of flows with news.
     pub(crate) has_news: bool,
     pub(crate) closing: bool,
+    /// It was put to sleep after the peer's FIN, or after ours.
+    pub(crate) heard_fin: bool,
+    said_fin: bool,
     /// It waits for its send buffer to be empty, to be born again with a larger one.
     pub(crate) growing: bool,
     /// When the peer was last heard, and when it last took something or had nothing to take.
@@ -66,6 +69,8 @@ pub(crate) struct Flow {
     pub(crate) challenged: Option<Instant>,
     /// Probes that were not answered.
     pub(crate) probes: u8,
+    /// smoltcp was reminded of what it forgot since the peer was last heard: once is enough.
+    pub(crate) reminded: bool,
     /// How often the gate had to push what is lost since the peer last took something.
     pub(crate) pushes: u8,
     /// Milliseconds to the peer and back: the longest of late, as timestamps tell.
@@ -167,12 +172,15 @@ impl Flow {
             resting: None,
             has_news: false,
             closing: false,
+            heard_fin: false,
+            said_fin: false,
             growing: false,
             heard: now,
             progress: now,
             stirred: false,
             challenged: None,
             probes: 0,
+            reminded: false,
             pushes: 0,
             rtt: 0,
             discarded: 0,
@@ -204,12 +212,14 @@ impl Flow {
         let promised = self.edge.past(self.expected).next_power_of_two();
         let size = |bytes: u32| usize::try_from(bytes).unwrap_or(0).min(LARGEST);
         Birth {
-            ours: self.sent,
-            theirs: self.expected,
+            ours: self.sent - u32::from(self.said_fin),
+            theirs: self.expected - u32::from(self.heard_fin),
             mss: self.mss,
             scale: self.peer.scale.unwrap_or(0),
             sack: self.peer.sack,
             window: self.peer.window,
+            heard_fin: self.heard_fin,
+            said_fin: self.said_fin,
             receive: size(self.receive.max(promised)),
             send: size(self.send).max(2 * usize::from(self.mss)),
         }
@@ -256,19 +266,20 @@ impl Flow {
     pub(crate) fn is_quiet(&self) -> bool {
         let Life::Live(live) = &self.life else { return false };
         let expected = live.expected();
-        live.state() == State::Established
+        matches!(live.state(), State::Established | State::CloseWait | State::FinWait2)
             && live.unread() == 0
             && live.unacknowledged() == 0
             && self.acked == expected
             && !self.high.is_after(expected)
             && live.una() == self.sent
-            && !self.closing
+            && !(self.closing && live.state() == State::CloseWait)
     }
 
     /// Puts it to sleep: the socket is thrown away.
     pub(crate) fn rest(&mut self) {
         if let Life::Live(live) = &self.life {
             (self.expected, self.una) = (live.expected(), live.una());
+            (self.heard_fin, self.said_fin) = (live.heard_all(), live.state() == State::FinWait2);
             self.life = Life::Rest;
         }
     }

@@ -5,3 +5,4 @@ pub(crate) mod echo;
 pub(crate) mod ndp;
 pub(crate) mod neighbours;
 pub(crate) mod places;
+pub(crate) mod report;

@@ -69,6 +69,7 @@ impl Stack {
         match &mut flow.life {
             Life::Over(why) => return Poll::Ready(Err((*why).into())),
             Life::Done => return Poll::Ready(Ok(0)),
+            Life::Rest if flow.heard_fin => return Poll::Ready(Ok(0)),
             Life::Live(live) => {
                 let (unread, (room, _)) = (live.unread(), live.capacities());
                 let read = live.read(into);
@@ -150,7 +151,7 @@ impl Stack {
         let Some(live) = self.awake(number) else {
             return self.reset(number, io::ErrorKind::OutOfMemory);
         };
-        live.close();
+        live.close_in_time();
         if let Some(flow) = self.flows.get_mut(number) {
             flow.stirred |= !owed;
         }

@@ -4,6 +4,7 @@ use super::Stack;
 use crate::house::arp::Arp;
 use crate::house::echo;
 use crate::house::ndp::{ICMPV6, Ndp};
+use crate::house::report::Report;
 use crate::out::Parcel;
 use crate::wire::{Ends, Ethernet, Ip, Kind, Malformed, ip};
 use std::net::IpAddr;
@@ -54,7 +55,7 @@ impl Stack {
         }
         match packet.protocol {
             ip::TCP => self.arrive_tcp(&packet, checksum),
-            echo::ICMP => self.arrive_echo(&packet),
+            echo::ICMP => self.arrive_icmp(&packet),
             _ => {}
         }
     }
@@ -79,7 +80,7 @@ impl Stack {
         match Ndp::read(packet) {
             Some(ndp) => self.arrive_ndp(frame, packet, &ndp),
             None if self.neighbours.addresses.has(packet.to) && !packet.to.is_multicast() => {
-                self.arrive_echo(packet);
+                self.arrive_icmp(packet);
             }
             None => {}
         }
@@ -98,6 +99,16 @@ impl Stack {
             let answer = Ndp { is_answer: true, ..*ndp };
             let frame = answer.frame(self.neighbours.mac(), mac, ndp.target, from);
             self.out.push(Parcel { frame, help: Help::default() });
+        }
+    }
+
+    fn arrive_icmp(&mut self, packet: &Ip<'_>) {
+        if echo::start(packet, packet.from, packet.to).add(packet.payload).checksum() != 0 {
+            return self.figures.malformed += 1;
+        }
+        match Report::read(packet) {
+            Some(report) => self.arrive_report(&report),
+            None => self.arrive_echo(packet),
         }
     }
 

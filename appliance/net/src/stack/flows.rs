@@ -9,7 +9,7 @@ use std::io;
 use world::Instant;
 
 /// Bytes of a connection at rest: its record, its place in the table and its alarms.
-pub(super) const RECORD: usize = size_of::<Flow>() + 160;
+pub(crate) const RECORD: usize = size_of::<Flow>() + 160;
 
 impl Stack {
     /// Adds a connection that is at rest.
@@ -20,6 +20,7 @@ impl Stack {
         self.places.insert(ends, number);
         self.used += RECORD;
         self.set_resting(number, Some(self.now));
+        self.tell_news(number);
         number
     }
 
@@ -149,5 +150,13 @@ impl Stack {
         let window = flow.give(view.expected, view.edge.past(view.expected));
         let (ends, seq, ack) = (flow.ends, flow.sent, view.expected);
         self.say(&ends, &Segment { flags: ACK, seq, ack, window, options, payload: &[] });
+    }
+}
+
+#[cfg(test)]
+impl Stack {
+    /// The connection between `ends`, for tests to look at.
+    pub(crate) fn flow(&self, ends: &crate::wire::Ends) -> Option<&Flow> {
+        self.places.get(ends).and_then(|number| self.flows.get(*number))
     }
 }

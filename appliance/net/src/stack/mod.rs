@@ -3,6 +3,8 @@
 mod api;
 mod arrive;
 mod flows;
+#[cfg(test)]
+pub(crate) use flows::RECORD;
 mod serve;
 mod shake;
 

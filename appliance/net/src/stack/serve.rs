@@ -4,6 +4,7 @@ use super::Stack;
 use crate::flow::live::State;
 use crate::flow::{Flow, Life, Owner, RECEIVE, SEND};
 use crate::gate::verdict::{Verdict, judge};
+use crate::house::report::{Report, Trouble};
 use crate::wire::{ACK, FIN, Options, RST, Segment};
 use core::task::Waker;
 use core::time::Duration;
@@ -78,6 +79,7 @@ impl Stack {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(number) else { return };
         flow.note(segment, now);
+        flow.reminded = false;
         if segment.len() == 0 && matches!(flow.life, Life::Rest) {
             return;
         }
@@ -117,6 +119,27 @@ impl Stack {
         self.out.segment(now, &mut self.neighbours, &flow.ends, &segment, flow.mss);
     }
 
+    /// Hears what became of a segment on its way. A way that is said to carry less than every way must is not believed.
+    pub(super) fn arrive_report(&mut self, report: &Report) {
+        let Some(number) = self.places.get(&report.ends).copied() else { return };
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let calling = matches!(flow.life, Life::Calling { .. });
+        if report.trouble == Trouble::NoWay && calling && report.seq == flow.una {
+            return self.end(number, io::ErrorKind::HostUnreachable);
+        }
+        let view = flow.view(self.now);
+        let under_way = !report.seq.is_before(view.una) && report.seq.is_before(view.sent);
+        let Trouble::TooBig(mtu) = report.trouble else { return };
+        let least = if report.ends.remote.is_ipv4() { 552 } else { 1280 };
+        let stamps = if flow.peer.stamp.is_some() { 12 } else { 0 };
+        let mss = mtu.max(least).saturating_sub(report.ends.headers() + stamps);
+        if under_way && mss < usize::from(flow.mss) {
+            flow.mss = u16::try_from(mss).unwrap_or(flow.mss);
+            self.figures.narrowed += 1;
+            self.push(number);
+        }
+    }
+
     /// Gives a connection its turn.
     pub(super) fn serve(&mut self, number: usize) {
         let Some(flow) = self.flows.get_mut(number) else { return };
@@ -143,7 +166,12 @@ impl Stack {
         for _ in 0..BREATH {
             let now = self.now;
             let room = self.out.has_room();
-            let Some(live) = self.flows.get_mut(number).and_then(Flow::live) else { return };
+            let Some(flow) = self.flows.get_mut(number) else { return };
+            let closing = flow.closing;
+            let Some(live) = flow.live() else { return };
+            if closing {
+                live.close_in_time();
+            }
             if matches!(live.state(), State::TimeWait | State::Closed) {
                 return;
             }
@@ -212,8 +240,8 @@ impl Stack {
 
     fn probe(&mut self, number: usize) {
         let Some(flow) = self.flows.get_mut(number) else { return };
-        let sent = flow.sent;
-        flow.sent = sent - 1;
+        let (sent, una) = (flow.sent, flow.view(self.now).una);
+        flow.sent = una - 1;
         self.tell_where_we_are(number);
         if let Some(flow) = self.flows.get_mut(number) {
             flow.sent = sent;
@@ -245,35 +273,50 @@ impl Stack {
     fn own_alarm(&mut self, number: usize) -> Option<Instant> {
         let now = self.now;
         let flow = self.flows.get_mut(number)?;
-        let owed = flow.is_owed();
+        let owed = flow.is_owed() && !flow.reminded;
         let live = flow.live()?;
         let mut at = self.engine.deadline(now, live);
         if at.is_none() && owed {
-            self.push(number);
+            flow.reminded = true;
+            self.remind(number);
             at = self.engine.deadline(now, self.flows.get_mut(number)?.live()?);
         }
         at.map(|at| at.max(now + Duration::from_millis(1)))
     }
 
-    /// Makes smoltcp repeat the first segment that is lost: it is shown the last acknowledgement three times over. If
-    /// the window is closed, it starts to probe it. A lost FIN is repeated here.
+    /// Repeats what seems lost. A lost FIN is repeated here. A closed window is probed here: smoltcp's own probe is
+    /// empty, and so never answered, when all that it has is on its way.
     fn push(&mut self, number: usize) {
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let shut = flow.peer.window == 0;
+        let Some(live) = flow.live() else { return };
+        if live.unacknowledged() == 0 {
+            self.say_fin(number);
+        } else if shut {
+            self.probe(number);
+        } else {
+            self.remind(number);
+        }
+    }
+
+    fn say_fin(&mut self, number: usize) {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(number) else { return };
-        let (window, expected, stamps) = (flow.peer.field(), flow.view(now).expected, flow.stamps(now));
-        let (ends, edge) = (flow.ends, flow.edge);
+        let (view, options) = (flow.view(now), Options { stamps: flow.stamps(now), ..Options::default() });
+        let window = flow.give(view.expected, view.edge.past(view.expected));
+        let (ends, seq, ack) = (flow.ends, view.una, view.expected);
+        self.say(&ends, &Segment { flags: FIN | ACK, seq, ack, window, options, payload: &[] });
+    }
+
+    /// Shows smoltcp the last acknowledgement three times over, after one with another window that makes them the
+    /// first, the second and the third: it repeats the first segment, or starts to probe a closed window.
+    fn remind(&mut self, number: usize) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let (window, expected) = (flow.peer.field(), flow.view(now).expected);
         let Some(live) = flow.live() else { return };
         let (ack, options) = (live.una(), Options::default());
         let again = Segment { flags: ACK, seq: expected, ack, window, options, payload: &[] };
-        if live.unacknowledged() == 0 {
-            let window = flow.give(expected, edge.past(expected));
-            let options = Options { stamps, ..options };
-            return self.say(
-                &ends,
-                &Segment { flags: FIN | ACK, seq: ack, ack: expected, window, options, ..again },
-            );
-        }
-        // Another window first: that makes the ones after it the first, the second and the third.
         self.engine.feed(now, live, &Segment { window: window ^ 1, ..again });
         for _ in 0..4 {
             self.engine.feed(now, live, &again);
@@ -299,7 +342,7 @@ impl Flow {
     fn next_push(&self) -> Option<Instant> {
         let Life::Live(_) = &self.life else { return None };
         let base = Duration::from_millis(u64::from(self.rtt) * 3).max(PUSH);
-        (self.is_owed() && self.peer.window > 0).then(|| self.progress + base * (1 << self.pushes.min(6)))
+        self.is_owed().then(|| self.progress + base * (1 << self.pushes.min(6)))
     }
 
     /// When to ask this peer whether it lives. Who owes us an acknowledgement is judged by that.

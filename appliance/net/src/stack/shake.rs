@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 const BACKLOG: usize = 4096;
 /// The first wait for an answer to a call, and how often it is doubled.
 const PATIENCE: Duration = Duration::from_secs(1);
-const CALLS: u8 = 4;
+const CALLS: u8 = 6;
 
 impl Stack {
     /// Takes a segment to its connection, if there is one.

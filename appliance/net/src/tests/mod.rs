@@ -2,7 +2,10 @@
 
 mod cable;
 mod echo;
+mod gate;
 mod pcap;
+mod raw;
 mod segments;
+mod smoltcp;
 mod talk;
 mod weather;

@@ -109,6 +109,10 @@ async fn exchange(
     let (mut dice, mut at, mut all, mut closed) = (Dice(seed), 0, Vec::new(), false);
     let mut buffer = vec![0; 5000];
     loop {
+        if at == said.len() && !closed {
+            closed = true;
+            close(stream).await?;
+        }
         let pause = dice.roll(50) == 0;
         if pause {
             let long = core::time::Duration::from_millis(dice.roll(1000));
@@ -129,10 +133,6 @@ async fn exchange(
         });
         let (written, got) = event.await?;
         at += written;
-        if at == said.len() && !closed {
-            closed = true;
-            close(stream).await?;
-        }
         match got {
             Some(0) => break,
             Some(read) => all.extend_from_slice(&buffer[..read]),
