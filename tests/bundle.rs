@@ -1,6 +1,7 @@
 //! `init`, `check` and `pack` as an operator meets them: the real tool in folders of its own.
 
-use bench::house::{example, gatehouse, run};
+use bench::gatehouse;
+use bench::house::{example, run};
 use bundle::{Bundle, Found};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,32 +1,10 @@
 //! Hardening is a claim that a test must try to break: images that must die of the right fault, and their twins that
 //! do the allowed thing and live.
 
+use bench::deaths::{FAULTS, fault};
 use bench::machine::{BOARDS, Board, Machine, probes};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-
-/// Each probe, and the fault that it must die of.
-const FAULTS: [(&str, &str); 19] = [
-    ("read-null", "#PF (error 0x0, address 0x0,"),
-    ("write-text", "#PF (error 0x3, address "),
-    ("write-text-by-window", "#PF (error 0x2, address "),
-    ("write-text-where-it-was-loaded", "#PF (error 0x2, address 0x"),
-    ("write-rodata", "#PF (error 0x3, address "),
-    ("write-relro", "#PF (error 0x3, address "),
-    ("write-table", "#PF (error 0x3, address "),
-    ("write-gate", "#PF (error 0x3, address "),
-    ("write-plan", "#PF (error 0x3, address "),
-    ("write-module", "#PF (error 0x3, address "),
-    ("execute-heap", "#PF (error 0x11, address "),
-    ("execute-data", "#PF (error 0x11, address "),
-    ("execute-stack", "#PF (error 0x11, address "),
-    ("execute-rodata", "#PF (error 0x11, address "),
-    ("execute-device", "#PF (error 0x11, address "),
-    ("execute-null", "#PF (error 0x10, address 0x0,"),
-    ("overflow-stack", "#PF (error 0x2, address "),
-    ("syscall", "#UD (error 0x0,"),
-    ("divide-by-zero", "#DE (error 0x0,"),
-];
 
 fn machine(board: Board) -> Machine {
     static MODULE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -35,14 +13,6 @@ fn machine(board: Board) -> Machine {
         module
     });
     Machine::on(board).module(&MODULE)
-}
-
-/// The one line of a fault, without the place where it happened.
-fn fault(console: &str) -> Option<String> {
-    let line = console.strip_suffix('\n')?.lines().last()?.strip_prefix("fault: ")?;
-    let (kind, rest) = line.split_once(" at ")?;
-    let (_place, cause) = rest.split_once(" (")?;
-    Some(format!("{kind} ({cause}"))
 }
 
 #[test]

@@ -9,31 +9,19 @@ use http::{Figures, House, Visit, serve};
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command, Output};
 use std::rc::Rc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tasks::Tasks;
 
-/// The operator's tool; built by the first test that asks for it.
-#[must_use]
-pub fn gatehouse() -> &'static Path {
-    static TOOL: LazyLock<PathBuf> = LazyLock::new(|| {
-        let output = crate::cargo(&["build", "--package=gatehouse"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        crate::built("debug/gatehouse")
-    });
-    &TOOL
-}
-
 /// Runs the operator's tool.
 #[must_use]
 pub fn run(arguments: &[&str]) -> Output {
-    Command::new(gatehouse()).args(arguments).output().expect("the tool runs")
+    Command::new(crate::gatehouse()).args(arguments).output().expect("the tool runs")
 }
 
 /// Makes the example in `folder`, packs it, and gives the bundle's public part.

@@ -1,8 +1,9 @@
 //! The appliance under a real KVM: Debian's kvm_amd on emulated SVM, with QEMU's `-accel kvm` inside.
 
-use bench::machine::{Board, Machine};
+use bench::deaths::{FAULTS, fault};
+use bench::machine::{Board, Machine, probes};
 use bench::outer::Outer;
-use bench::{appliance, built, cargo};
+use bench::{appliance, xentropyd};
 
 /// The network and the entropy channel of a board, and where the outer machine reaches the appliance.
 fn furnished(board: Board) -> Machine {
@@ -27,9 +28,8 @@ fn furnished(board: Board) -> Machine {
 #[test]
 fn it_boots_is_fed_and_serves_a_page_under_kvm() {
     let kvm = Outer::kvm();
-    assert!(cargo(&["build", "--release", "--package=xentropyd"]).status.success());
     kvm.put(&appliance(), "/tmp/appliance");
-    kvm.put(&built("release/xentropyd"), "/tmp/xentropyd");
+    kvm.put(&xentropyd(), "/tmp/xentropyd");
     let _ = kvm
         .run("mkdir -m 700 /tmp/guests; /tmp/xentropyd --watch /tmp/guests --user root >/tmp/daemon 2>&1 &");
     for board in [Board::Microvm, Board::Q35] {
@@ -45,5 +45,30 @@ fn it_boots_is_fed_and_serves_a_page_under_kvm() {
             said.contains("ready: HTTPS") && said.contains("</h1>") && said.contains("status 200 version"),
             "{board:?}: {said}"
         );
+    }
+}
+
+#[test]
+fn every_forbidden_thing_is_a_fault_under_kvm_too_and_every_twin_lives() {
+    let kvm = Outer::kvm();
+    kvm.put(probes(), "/tmp/appliance");
+    let _ = kvm.run("printf 'read me, never write me' >/tmp/module");
+    let run = |board, line: &str| {
+        let start =
+            Machine::on(board).line(line).with(&["-initrd", "/tmp/module"]).under_kvm("/tmp/appliance");
+        let said =
+            kvm.run(&format!("timeout 60 {start} 2>/tmp/complaints; echo left $?; cat /tmp/complaints >&2"));
+        let (console, left) = said.split_once("left ").expect("QEMU ends");
+        (console.replace('\r', ""), left.lines().next().unwrap_or_default().to_owned())
+    };
+    for (name, expected) in FAULTS {
+        for board in [Board::Microvm, Board::Q35] {
+            let (console, left) = run(board, &format!("probe={name}"));
+            let told = fault(&console).unwrap_or_default();
+            assert!(told.starts_with(expected), "{board:?}: {name} should be {expected}: {console}");
+            assert_eq!(left, "129", "{board:?}: {name}: {console}");
+        }
+        let (console, left) = run(Board::Microvm, &format!("twin={name}"));
+        assert_eq!((console.as_str(), left.as_str()), (format!("lived: {name}\n").as_str(), "1"));
     }
 }

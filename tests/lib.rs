@@ -11,24 +11,33 @@ pub fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
 }
 
-/// The appliance as it ships; built by the first test that asks for it.
+/// The appliance as it ships.
 #[must_use]
 pub fn appliance() -> PathBuf {
-    let output = cargo(&["build", "--release", "--package=appliance"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    built("release/appliance")
+    shipped("appliance")
 }
 
-/// The entropy daemon as it ships; built by the first test that asks for it.
+/// The entropy daemon as it ships.
 #[must_use]
 pub fn xentropyd() -> PathBuf {
-    static ONCE: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let output = cargo(&["build", "--release", "--package=xentropyd"]);
+    shipped("xentropyd")
+}
+
+/// The operator's tool as it ships.
+#[must_use]
+pub fn gatehouse() -> PathBuf {
+    shipped("gatehouse")
+}
+
+/// One of the programs that ship; all are built by the first test that asks for one, as `tests/run` builds them.
+fn shipped(name: &str) -> PathBuf {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let packages = ["--package=appliance", "--package=xentropyd", "--package=gatehouse"];
+        let output = cargo(&[&["build", "--release"], &packages[..]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        built("release/xentropyd")
-    };
-    ONCE.get_or_init(build).clone()
+    });
+    built("release").join(name)
 }
 
 /// What cargo put under this name into the target folder.
@@ -45,6 +54,7 @@ pub fn cargo(arguments: &[&str]) -> Output {
     Command::new(cargo).args(arguments).current_dir(top()).output().expect("cargo runs")
 }
 
+pub mod deaths;
 pub mod house;
 pub mod machine;
 pub mod outer;
