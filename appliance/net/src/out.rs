@@ -53,7 +53,7 @@ impl Out {
     ) {
         let mss = usize::from(mss.max(1));
         let offload = &self.facts.offload;
-        let cuts = if ends.remote.is_ipv4() { offload.tcp4 } else { offload.tcp6 };
+        let cuts = offload.checksum && if ends.remote.is_ipv4() { offload.tcp4 } else { offload.tcp6 };
         if segment.payload.len() <= mss || cuts {
             return self.piece(now, neighbours, ends, segment, mss);
         }

@@ -32,7 +32,11 @@ impl Stack {
         let Some(arp) = Arp::read(frame) else { return self.figures.malformed += 1 };
         let sender = IpAddr::V4(arp.sender);
         self.neighbours.hear(self.now, sender, arp.mac, arp.is_reply, &mut self.out);
-        let ours = self.neighbours.addresses.has(IpAddr::V4(arp.target)) && arp.sender != arp.target;
+        let addresses = &self.neighbours.addresses;
+        let target = IpAddr::V4(arp.target);
+        // Whoever asks from nowhere wants to know if an address is free: all are, but those that are ours by name.
+        let claimed = addresses.is_own(target) || !arp.sender.is_unspecified();
+        let ours = addresses.has(target) && claimed && arp.sender != arp.target;
         if !arp.is_reply && ours && self.answers.allows(self.now) {
             let mac = self.neighbours.mac();
             let reply = Arp { is_reply: true, mac, sender: arp.target, target: arp.sender };

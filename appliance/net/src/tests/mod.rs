@@ -7,5 +7,6 @@ mod pcap;
 mod raw;
 mod segments;
 mod smoltcp;
+mod stock;
 mod talk;
 mod weather;

@@ -305,3 +305,25 @@ fn a_large_download_grows_its_buffers_and_gives_them_back() {
     cable.run_for(Duration::from_secs(5), || false);
     assert_eq!(cable.nets[0].handle().figures().bytes, 0);
 }
+
+#[test]
+fn a_fin_behind_data_that_does_not_fit_ends_nothing() {
+    let (mut wire, mut hand, mut stream, _listener) = connected();
+    let said = noise(5, 16_484);
+    for piece in said[..16_284].chunks(1460) {
+        wire.say(&hand.ends, &hand.segment(ACK, piece));
+        hand.seq = hand.seq + piece.len() as u32;
+    }
+    wire.say(&hand.ends, &hand.segment(ACK | crate::wire::FIN, &said[16_284..]));
+    let mut heard = read(&mut stream).unwrap().unwrap();
+    assert!(read(&mut stream).is_none(), "{} of {} bytes and an end", heard.len(), said.len());
+    wire.turn();
+    wire.say(&hand.ends, &hand.segment(ACK | crate::wire::FIN, &said[16_284..]));
+    while let Some(Ok(more)) = read(&mut stream)
+        && !more.is_empty()
+    {
+        heard.extend_from_slice(&more);
+    }
+    assert_eq!(read(&mut stream).unwrap().unwrap(), b"", "now it ends");
+    assert!(heard == said);
+}
