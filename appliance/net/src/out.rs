@@ -8,6 +8,8 @@ use world::{Full, Help, Instant, Nic, NicFacts, Segments};
 
 /// Frames that may wait for the interface before connections stop speaking.
 const ROOM: usize = 256;
+/// Bytes of them.
+const BYTES: usize = 1 << 20;
 /// Frames that may wait at all: what answers the world is dropped beyond.
 const LIMIT: usize = 1024;
 /// Buffers that are kept for later frames.
@@ -23,6 +25,7 @@ pub(crate) struct Parcel {
 pub(crate) struct Out {
     facts: NicFacts,
     queue: VecDeque<Parcel>,
+    bytes: usize,
     spare: Vec<Vec<u8>>,
     pub(crate) lost: u64,
     pub(crate) sent: u64,
@@ -30,12 +33,12 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn new(facts: NicFacts) -> Self {
-        Self { facts, queue: VecDeque::new(), spare: Vec::new(), lost: 0, sent: 0 }
+        Self { facts, queue: VecDeque::new(), bytes: 0, spare: Vec::new(), lost: 0, sent: 0 }
     }
 
     /// True while connections may speak.
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len() < ROOM
+        self.queue.len() < ROOM && self.bytes < BYTES
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -101,10 +104,11 @@ impl Out {
 
     /// Queues a frame that knows where it goes.
     pub(crate) fn push(&mut self, parcel: Parcel) {
-        if self.queue.len() >= LIMIT {
+        if self.queue.len() >= LIMIT || self.bytes >= 2 * BYTES {
             self.lost += 1;
             return self.keep(parcel.frame);
         }
+        self.bytes += parcel.frame.len();
         self.queue.push_back(parcel);
     }
 
@@ -116,6 +120,7 @@ impl Out {
                 break;
             }
             self.sent += 1;
+            self.bytes = self.bytes.saturating_sub(parcel.frame.len());
             self.keep(parcel.frame);
         }
         nic.flush();

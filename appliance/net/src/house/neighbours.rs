@@ -21,6 +21,8 @@ const ASKING: usize = 256;
 /// Packets that wait for one answer, and for all.
 const WAITING: usize = 4;
 const WAITING_AT_ALL: usize = 512;
+/// Bytes of a packet that may wait: TCP sends longer ones again, one by one.
+const LONGEST: usize = 9018;
 /// How long an answer is believed without asking again.
 const FRESH: Duration = Duration::from_secs(30);
 /// Between two questions.
@@ -74,7 +76,8 @@ impl Neighbours {
         };
         neighbour.used = now;
         let Some(mac) = neighbour.mac else {
-            if neighbour.waiting.len() < WAITING && self.waiting < WAITING_AT_ALL {
+            let fits = parcel.frame.len() <= LONGEST && neighbour.waiting.len() < WAITING;
+            if fits && self.waiting < WAITING_AT_ALL {
                 neighbour.waiting.push(parcel);
                 self.waiting += 1;
             }
@@ -95,7 +98,11 @@ impl Neighbours {
 
     /// Makes an entry for somebody new and asks for it.
     fn meet(&mut self, now: Instant, hop: IpAddr, parcel: Parcel, out: &mut Out) {
-        if self.asking >= ASKING || self.waiting >= WAITING_AT_ALL || !self.questions.allows(now) {
+        if parcel.frame.len() > LONGEST
+            || self.asking >= ASKING
+            || self.waiting >= WAITING_AT_ALL
+            || !self.questions.allows(now)
+        {
             return;
         }
         if self.known.len() >= ROOM {

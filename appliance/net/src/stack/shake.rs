@@ -94,7 +94,10 @@ impl Stack {
             return;
         }
         if segment.has(SYN) {
-            if segment.seq == half.theirs && !segment.has(ACK) {
+            if segment.has(ACK) {
+                return;
+            }
+            if segment.seq == half.theirs {
                 return self.accept_syn(half);
             }
             self.cache.forget(&half.ends);
