@@ -5,8 +5,7 @@ use crate::child::{Ward, leashed};
 use crate::feeder::Feeder;
 use crate::kvm;
 use crate::life::Started;
-use crate::load::{Load, seed_alone};
-use crate::memory::MemoryFile;
+use crate::load::Load;
 use crate::run::{Order, Trouble};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -43,18 +42,14 @@ struct Machine<'a> {
 }
 
 /// Starts it.
-pub(crate) fn start(elf: &Path, order: &Order, load: Option<&Load>) -> Result<Started, Trouble> {
+pub(crate) fn start(elf: &Path, order: &Order, load: &Load) -> Result<Started, Trouble> {
     let qemu = find().ok_or(Trouble::NoQemu)?;
     if order.tap.is_none() && !order.allow_out.is_empty() {
         return Err(Trouble::NotInQemu);
     }
     let kvm = works(&qemu);
     let feeder = Feeder::start(elf, order.entropy.as_deref())?;
-    let alone = MemoryFile::of("layout", &[&seed_alone()?])?;
-    let module = match load {
-        Some(load) => load.reseed().and_then(|()| load.path())?,
-        None => alone.path(),
-    };
+    let module = load.reseed().and_then(|()| load.path())?;
     let megabytes = memory(order, load);
     let machine = Machine {
         board: order.machine.unwrap_or_default(),
@@ -86,8 +81,8 @@ fn works(qemu: &Path) -> bool {
 }
 
 /// What was asked for, or what the bundle needs: it lies in the guest's memory.
-fn memory(order: &Order, load: Option<&Load>) -> u64 {
-    let bundle = load.map_or(0, Load::megabytes);
+fn memory(order: &Order, load: &Load) -> u64 {
+    let bundle = load.megabytes();
     let needed = WORKING_MEMORY + bundle + bundle / 8;
     let given = order.mem.unwrap_or(needed);
     eprintln!("gatehouse: the machine has {given} MB, of which the bundle takes {bundle}");

@@ -68,10 +68,3 @@ impl Load {
         self.len.div_ceil(1 << 20)
     }
 }
-
-/// A load of nothing but a layout seed: an appliance without a bundle still wants its own addresses.
-pub(crate) fn seed_alone() -> io::Result<Vec<u8>> {
-    let mut seed: LayoutSeed = [0; 32];
-    getrandom(&mut seed, GetRandomFlags::empty())?;
-    Ok(bundle::cargo(&[], &[], &seed))
-}

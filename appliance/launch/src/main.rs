@@ -10,6 +10,7 @@ mod cable;
 mod check;
 mod child;
 mod console;
+mod demo;
 mod feeder;
 mod guest;
 mod init;

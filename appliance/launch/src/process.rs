@@ -17,7 +17,7 @@ use std::process::{ExitStatus, Stdio};
 pub(crate) struct Start<'a> {
     pub(crate) elf: &'a Path,
     pub(crate) order: &'a Order,
-    pub(crate) load: Option<&'a Load>,
+    pub(crate) load: &'a Load,
     pub(crate) bench: &'a Bench,
 }
 
@@ -51,9 +51,7 @@ impl Start<'_> {
         let feeder = Feeder::start(self.elf, self.order.entropy.as_deref())?;
         let (entropy, _listener) = self.entropy(&feeder)?;
         let mut command = leashed(self.elf)?;
-        if let Some(load) = self.load {
-            command.arg("--bundle").arg(load.path()?);
-        }
+        command.arg("--bundle").arg(self.load.path()?);
         command.args(words).args(["--entropy", &entropy]).stdin(Stdio::null()).stdout(Stdio::piped());
         let ward = Ward::start(&mut command)?;
         let addresses = self.order.addresses();

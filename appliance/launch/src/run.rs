@@ -1,6 +1,7 @@
 //! `gatehouse run`: starts an appliance, prints its console, and ends everything it started.
 
 use crate::cable::NoCable;
+use crate::demo::Source;
 use crate::guest::{self, Board};
 use crate::life::{Bench, stay};
 use crate::load::{Load, NoLoad};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 /// What to run, and on what. Without a word: the demo, on this host's loopback.
 #[derive(clap::Args, Default)]
 pub(crate) struct Order {
-    /// A folder with gatehouse.toml, or a file that `gatehouse pack` made; without it, a page of welcome.
+    /// A folder with gatehouse.toml, or a file that `gatehouse pack` made; without it, the demo.
     bundle: Option<PathBuf>,
     /// Where the appliance lives.
     #[arg(long, value_enum, default_value_t)]
@@ -71,6 +72,8 @@ pub(crate) enum Trouble {
     NoCable(#[from] NoCable),
     #[error(transparent)]
     NoLoad(#[from] NoLoad),
+    #[error("the demo cannot be made: {0}")]
+    NoDemo(String),
     #[error("QEMU is not installed: `apt-get install qemu-system-x86`, or run without --world qemu")]
     NoQemu,
     #[error("QEMU's user network cannot be held to --allow-out: use --world linux, or a --tap of your own")]
@@ -86,13 +89,15 @@ pub(crate) fn run(order: &Order) -> Outcome {
     order.check()?;
     let elf = appliance::elf(order.appliance.as_deref())?;
     let bench = Bench::new()?;
-    let load = order.bundle.as_deref().map(Load::of).transpose()?;
-    let process = Start { elf: &elf, order, load: load.as_ref(), bench: &bench };
-    let started = match (order.world, &order.tap) {
+    let source = Source::of(order.bundle.as_deref())?;
+    let load = Load::of(source.path())?;
+    let process = Start { elf: &elf, order, load: &load, bench: &bench };
+    let mut started = match (order.world, &order.tap) {
         (World::Linux, None) => process.on_a_cable()?,
         (World::Linux, Some(tap)) => process.on_a_tap(tap)?,
-        (World::Qemu, _) => guest::start(&elf, order, load.as_ref())?,
+        (World::Qemu, _) => guest::start(&elf, order, &load)?,
     };
+    started.addresses.extend(source.invitations(&order.published()));
     stay(started, &bench)
 }
 
