@@ -80,3 +80,19 @@ fn an_overtaken_closed_window_does_not_stop_a_stream() {
     let weather = Weather { seed, lost: 42, doubled: 8, late: 97, delay: 56, mtu: 9000, ..FAIR };
     talk(weather, false, [89_481, 89_481]).unwrap();
 }
+
+/// mirage-net-xen stalled for ever when its ring was full (#16, #20).
+#[test]
+fn an_interface_that_is_nearly_always_full_stops_nobody() {
+    for room in [1, 2, 5] {
+        let mut cable = Cable::new(FAIR);
+        cable.ends.iter_mut().for_each(|end| end.room = room);
+        let said = [noise(1, 300_000), noise(2, 200_000)];
+        let heard = conversation(&mut cable, remote(false), said.clone(), 7);
+        cable.run(|| heard.all());
+        let results = heard.0.borrow();
+        assert!(
+            [0, 1].iter().all(|side| results[*side].as_ref().unwrap().as_ref().unwrap() == &said[1 - side])
+        );
+    }
+}
