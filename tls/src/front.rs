@@ -30,6 +30,7 @@ pub struct Front {
     sites: Vec<Ready>,
     names: HashMap<String, SiteId>,
     default: Option<SiteId>,
+    strangers: Option<SiteId>,
     calendar: Calendar,
     tickets: RefCell<TicketSecret>,
     terms: RefCell<HashMap<(u16, SiteId), Rc<Terms>>>,
@@ -53,7 +54,16 @@ impl Front {
         let sites = sites.into_iter().map(Ready::load).collect::<Result<_, _>>()?;
         let tickets = RefCell::new(TicketSecret::fresh().map_err(|_| Flaw::NoEntropy)?);
         let (default, terms, scratch) = (default.map(SiteId), RefCell::default(), Rc::default());
-        Ok(Self { sites, names, default, calendar, tickets, terms, scratch })
+        Ok(Self { sites, names, default, strangers: None, calendar, tickets, terms, scratch })
+    }
+
+    /// A front with one site, whatever name a client asks for: where names decide nothing.
+    ///
+    /// # Errors
+    /// When the site cannot be served as it is.
+    pub fn of_any_name(site: Site, calendar: Calendar) -> Result<Self, Flaw> {
+        let strangers = Some(SiteId(0));
+        Ok(Self { strangers, ..Self::new(vec![site], Some(0), calendar)? })
     }
 
     /// Makes tickets from another secret from now on, and takes up no session that was begun under the one
@@ -144,7 +154,7 @@ impl Front {
     }
 
     fn choose(&self, name: Option<&str>) -> Option<SiteId> {
-        name.map_or(self.default, |name| self.site(name))
+        name.map_or(self.default, |name| self.site(name).or(self.strangers))
     }
 
     fn terms(&self, port: u16, site: SiteId) -> Result<Rc<Terms>, Refused> {

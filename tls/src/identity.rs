@@ -3,6 +3,7 @@
 //! x509-parser describes here; it never decides. Whoever reads an [`Identity`] may print it, compare it or
 //! write it into a header. Whoever guards something asks for an [`Admitted`].
 
+use crate::trust::Trust;
 use core::fmt;
 use ring::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
@@ -135,14 +136,21 @@ fn address(bytes: &[u8]) -> Option<core::net::IpAddr> {
 ///
 /// Only this crate makes one, and only from a session whose handshake has verified that
 /// ([`crate::Session::admitted`]). It cannot outlive its session.
-#[derive(Debug)]
 pub struct Admitted<'a> {
     identity: &'a Identity,
+    trust: &'a Trust,
 }
 
 impl<'a> Admitted<'a> {
-    pub(crate) fn new(identity: &'a Identity) -> Self {
-        Self { identity }
+    pub(crate) fn new(identity: &'a Identity, trust: &'a Trust) -> Self {
+        Self { identity, trust }
+    }
+
+    /// Whether the peer was verified under exactly this trust: whoever guards something asks this of every
+    /// proof that is shown to it.
+    #[must_use]
+    pub fn is_under(&self, trust: &Trust) -> bool {
+        self.trust.is(trust)
     }
 
     /// Who was admitted.

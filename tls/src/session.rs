@@ -115,8 +115,8 @@ impl<S> Session<S> {
     /// The proof that the peer was verified under exactly this trust, if it was.
     #[must_use]
     pub fn admitted(&self, trust: &Trust) -> Option<Admitted<'_>> {
-        let same = self.facts.trust.as_ref().is_some_and(|ours| ours.is(trust));
-        self.peer().filter(|_| same).map(Admitted::new)
+        let under = self.facts.trust.as_ref().filter(|ours| ours.is(trust))?;
+        self.peer().map(|peer| Admitted::new(peer, under))
     }
 
     /// The stream under the session, for its addresses. Reading or writing it would break the session.
