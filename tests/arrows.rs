@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("tls", &["tasks"]),
     ("tls-bench", &["tls", "tasks"]),
     ("gatehouse-http", &["world", "bundle", "tasks"]),
-    ("pinata", &["tls", "tasks"]),
+    ("pinata", &["world", "tls", "tasks"]),
     ("xentropyd", &["entropy"]),
     // Both ends of a cable are the same link and the same stack.
     ("gatehouse", &["world", "bundle", "tasks", "tls", "net", "linux"]),

@@ -1,0 +1,285 @@
+//! The three doors, and what happens behind each.
+
+use crate::callback::{Rules, Uncalled};
+use crate::keys::{BadPinata, Keys};
+use crate::ledger::{Ledger, Outcome};
+use crate::secret::Secret;
+use core::cell::{Cell, Ref, RefCell};
+use core::future::poll_fn;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::time::Duration;
+use futures_io::{AsyncRead, AsyncWrite};
+use std::io;
+use tasks::{Timers, TooLate};
+use tls::mint::Minted;
+use tls::{
+    Calendar, Caller, ClientPolicy, Expected, Fingerprint, Front, Kind, Profile, Session, Site, Trust,
+};
+
+/// A way to the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// We are the server, and the visitor shows a client's certificate.
+    Server,
+    /// We hang up and call the visitor back; we are the client, and it shows a server's certificate.
+    CallBack,
+    /// The visitor has called, and yet we are the client, over the same connection.
+    Client,
+}
+
+/// Every door of the piñata; there is no other.
+pub const DOORS: [Door; 3] = [Door::Server, Door::CallBack, Door::Client];
+
+impl Door {
+    /// The port of this door.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Server => 10000,
+            Self::CallBack => 10001,
+            Self::Client => 10002,
+        }
+    }
+
+    /// Its place in [`DOORS`].
+    pub(crate) const fn place(self) -> usize {
+        self as usize
+    }
+}
+
+/// How long a handshake may take, and how long the secret may take to leave.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long hanging up may take before we call back.
+const HANGING_UP: Duration = Duration::from_secs(2);
+
+/// So many may be at the doors at once: each has up to 72 KiB of a flight with it.
+const MOST_VISITS: usize = 256;
+
+/// A secret, three doors and a ledger.
+pub struct Pinata {
+    secret: Secret,
+    trust: Trust,
+    ca: Vec<u8>,
+    ca_key_is_gone: bool,
+    bounty: String,
+    front: Front,
+    caller: Caller,
+    client: Caller,
+    ours: [Option<Fingerprint>; 3],
+    rules: RefCell<Rules>,
+    ledger: RefCell<Ledger>,
+    calendar: Calendar,
+    visits: Cell<usize>,
+}
+
+impl Pinata {
+    /// A piñata with `words` in it; the vector becomes the only copy. `bounty` tells visitors what they are worth.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used.
+    pub fn new(
+        keys: Keys,
+        words: Vec<u8>,
+        bounty: String,
+        rules: Rules,
+        calendar: Calendar,
+    ) -> Result<Self, BadPinata> {
+        let Keys { trust, ca, server, caller, client, ca_key_is_gone } = keys;
+        let secret = Secret::new(words, trust.clone());
+        let ours = [&server, &caller, &client].map(|own| own.chain.first().map(|leaf| Fingerprint::of(leaf)));
+        let front = front(server, &trust, &calendar)?;
+        let (caller, client) =
+            (towards_anyone(caller, &trust, &calendar)?, towards_anyone(client, &trust, &calendar)?);
+        let ledger = RefCell::new(Ledger::new(calendar.seconds().unwrap_or(0), &ca));
+        let (rules, visits) = (RefCell::new(rules), Cell::new(0));
+        Ok(Self {
+            secret,
+            trust,
+            ca,
+            ca_key_is_gone,
+            bounty,
+            front,
+            caller,
+            client,
+            ours,
+            rules,
+            ledger,
+            calendar,
+            visits,
+        })
+    }
+
+    /// Receives one visitor at one door, until both have hung up, and writes down what came of it. `dial` connects
+    /// to the address it is given; only door 10001 uses it.
+    pub async fn receive<S, T, D>(
+        &self,
+        door: Door,
+        stream: S,
+        peer: SocketAddr,
+        timers: &Timers,
+        dial: impl FnOnce(SocketAddr) -> D,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin,
+        D: Future<Output = io::Result<T>>,
+    {
+        let outcome = match self.come_in() {
+            None => Outcome::Crowded,
+            Some(_visit) => match door {
+                Door::Server => self.answer(stream, timers).await,
+                Door::CallBack => self.call_back(stream, peer, timers, dial).await,
+                Door::Client => self.call(&self.client, stream, timers).await,
+            },
+        };
+        self.ledger.borrow_mut().note(door, outcome, self.now());
+    }
+
+    /// The ledger as it is now.
+    #[must_use]
+    pub fn ledger(&self) -> Ref<'_, Ledger> {
+        self.ledger.borrow()
+    }
+
+    /// The next line for the console, if one is due. Ask until there is none, every few seconds.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        self.ledger.borrow_mut().line(self.now())
+    }
+
+    /// The CA's certificate in DER.
+    pub(crate) fn ca(&self) -> &[u8] {
+        &self.ca
+    }
+
+    /// Whether nobody has the CA's key.
+    pub(crate) fn key_is_gone(&self) -> bool {
+        self.ca_key_is_gone
+    }
+
+    pub(crate) fn bounty(&self) -> &str {
+        &self.bounty
+    }
+
+    fn now(&self) -> u64 {
+        self.calendar.seconds().unwrap_or(0)
+    }
+
+    fn come_in(&self) -> Option<Visit<'_>> {
+        let more = self.visits.get().checked_add(1).filter(|visits| *visits <= MOST_VISITS)?;
+        self.visits.set(more);
+        Some(Visit(&self.visits))
+    }
+
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, timers: &Timers) -> Outcome {
+        match self.front.accept(stream, Door::Server.port(), timers, PATIENCE).await {
+            Ok((session, _)) => self.tell(session, timers).await,
+            Err(refused) => Outcome::Refused(refused.kind),
+        }
+    }
+
+    async fn call<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        caller: &Caller,
+        stream: S,
+        timers: &Timers,
+    ) -> Outcome {
+        match caller.call(stream, timers, PATIENCE).await {
+            Ok(session) => self.tell(session, timers).await,
+            Err(refused) => Outcome::Refused(refused.kind),
+        }
+    }
+
+    async fn call_back<S, T, D>(
+        &self,
+        mut stream: S,
+        peer: SocketAddr,
+        timers: &Timers,
+        dial: impl FnOnce(SocketAddr) -> D,
+    ) -> Outcome
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin,
+        D: Future<Output = io::Result<T>>,
+    {
+        let permitted = self.rules.borrow_mut().permit(peer.ip(), timers.now());
+        let _ = timers.within(HANGING_UP, close(&mut stream)).await;
+        drop(stream);
+        let back = match permitted {
+            Ok(back) => back,
+            Err(uncalled) => return uncalled.into(),
+        };
+        match timers.within(PATIENCE, dial(back)).await {
+            Ok(Ok(stream)) => self.call(&self.caller, stream, timers).await,
+            Ok(Err(_)) | Err(TooLate) => Outcome::Unanswered,
+        }
+    }
+
+    /// Tells the secret to the peer of this session, if the session has proved who that is, and hangs up.
+    async fn tell<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut session: Session<S>,
+        timers: &Timers,
+    ) -> Outcome {
+        let Some(proof) = session.admitted(&self.trust) else { return Outcome::Refused(Kind::Ours) };
+        let Some(words) = self.secret.told_to(&proof) else { return Outcome::Refused(Kind::Ours) };
+        let itself = self.ours.contains(&Some(proof.identity().fingerprint));
+        let told = timers.within(PATIENCE, say(&mut session, words)).await;
+        let _ = close(&mut session).await;
+        match told {
+            Ok(Ok(())) if itself => Outcome::Itself,
+            Ok(Ok(())) => Outcome::Given,
+            Ok(Err(_)) | Err(TooLate) => Outcome::Lost,
+        }
+    }
+}
+
+/// One who is at a door.
+struct Visit<'a>(&'a Cell<usize>);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl From<Uncalled> for Outcome {
+    fn from(uncalled: Uncalled) -> Self {
+        match uncalled {
+            Uncalled::Forbidden => Self::Forbidden,
+            Uncalled::TooSoon => Self::TooSoon,
+            Uncalled::TooMany => Self::TooMany,
+        }
+    }
+}
+
+/// The server's door: whatever it is called, it wants a certificate and takes no session up again.
+fn front(own: Minted, trust: &Trust, calendar: &Calendar) -> Result<Front, BadPinata> {
+    let mut site = Site::new(Vec::new(), own.chain, own.key);
+    site.clients = ClientPolicy::Required(trust.clone());
+    site.tickets = false;
+    Ok(Front::of_any_name(site, calendar.clone())?)
+}
+
+/// A client's door: whoever has a server's certificate of our CA will do.
+fn towards_anyone(own: Minted, trust: &Trust, calendar: &Calendar) -> Result<Caller, BadPinata> {
+    let own = Some((own.chain, own.key));
+    let (profile, protocols) = (Profile::default(), Vec::new());
+    Ok(Caller::new(trust.clone(), &Expected::Anyone, own, profile, protocols, calendar.clone())?)
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), mut words: &[u8]) -> io::Result<()> {
+    while !words.is_empty() {
+        let count = poll_fn(|context| Pin::new(&mut *stream).poll_write(context, words)).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        words = words.get(count..).unwrap_or_default();
+    }
+    poll_fn(|context| Pin::new(&mut *stream).poll_flush(context)).await
+}
+
+async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    poll_fn(|context| Pin::new(&mut *stream).poll_close(context)).await
+}
