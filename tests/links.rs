@@ -90,6 +90,18 @@ fn a_draw_before_there_is_a_source_is_a_fault() {
 }
 
 #[test]
+fn everybody_who_asks_for_random_bytes_gets_those_of_the_one_source() {
+    assert!(example("sources").status.success());
+    let output = Command::new(bench::built("debug/examples/sources")).output().unwrap();
+    let expected = "ring true 1 [0, 1, 2, 3] 4\n\
+                    getrandom 0.2 true 1 [4, 5, 6, 7] 8\n\
+                    getrandom 0.3 true 1 [8, 9, 10, 11] 12\n\
+                    getrandom 0.4 true 1 [12, 13, 14, 15] 16\n\
+                    HashMap true 1 [0, 0, 0, 0] 32\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+}
+
+#[test]
 fn a_lock_taken_twice_is_a_fault_and_no_hang() {
     assert_eq!(dies("lock", FAULT), "gatehouse: fault: dead lock: the only thread waits for itself\n");
 }
