@@ -32,6 +32,7 @@ pub struct Machine {
     line: String,
     module: Option<PathBuf>,
     extra: Vec<String>,
+    netns: Option<String>,
     exit_port: bool,
     serial: Option<String>,
 }
@@ -91,7 +92,8 @@ impl Machine {
     #[must_use]
     pub fn on(board: Board) -> Self {
         let (cpu, line) = ("max".to_owned(), String::new());
-        Self { board, memory: 64, cpu, line, module: None, extra: Vec::new(), exit_port: true, serial: None }
+        let (module, extra, netns, serial) = (None, Vec::new(), None, None);
+        Self { board, memory: 64, cpu, line, module, extra, netns, exit_port: true, serial }
     }
 
     /// With so many MiB of RAM.
@@ -128,6 +130,12 @@ impl Machine {
     #[must_use]
     pub fn serial(self, to: &str) -> Self {
         Self { serial: Some(to.to_owned()), ..self }
+    }
+
+    /// Inside a network namespace: its TAP devices are there.
+    #[must_use]
+    pub fn inside(self, netns: &str) -> Self {
+        Self { netns: Some(netns.to_owned()), ..self }
     }
 
     /// With more words for QEMU.
@@ -180,7 +188,10 @@ impl Machine {
     }
 
     fn start(&self, image: &Path, serial: &Path) -> Child {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = Command::new(if self.netns.is_some() { "ip" } else { "qemu-system-x86_64" });
+        if let Some(netns) = &self.netns {
+            qemu.args(["netns", "exec", netns, "qemu-system-x86_64"]);
+        }
         qemu.args(["-accel", "tcg", "-cpu", &self.cpu]).args(self.board_words()).arg("-kernel").arg(image);
         let file = || format!("file:{}", serial.display());
         qemu.arg("-serial").arg(self.serial.clone().unwrap_or_else(file));
