@@ -30,7 +30,8 @@ fn in_a_machine() {
 
 fn in_a_process() {
     let mut world = Process::start().unwrap_or_else(|bad| refuse(&bad));
-    world.close_sandbox(Draws::Never).unwrap_or_else(|bad| refuse(&bad));
+    let locked = world.close_sandbox(Draws::Never).unwrap_or_else(|bad| refuse(&bad));
+    world.say(&locked.to_string());
     finish(&mut world);
 }
 

@@ -1,10 +1,8 @@
-//! The Linux world as an operator meets it: through the launcher, on a cable and on a real TAP device.
+//! Both worlds as an operator meets them, through the launcher: on a cable, on a real TAP device, and in QEMU.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -12,18 +10,8 @@ use std::time::Duration;
 /// How long a busy host may take for what a test asks of it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The launcher; the entropy daemon lies beside it.
-fn gatehouse() -> &'static PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let output = bench::cargo(&["build", "--package=gatehouse", "--package=xentropyd"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        bench::built("debug/gatehouse")
-    })
-}
-
 fn run(words: &[&str]) -> Command {
-    let mut command = Command::new(gatehouse());
+    let mut command = Command::new(bench::gatehouse());
     command.arg("run").arg("--appliance").arg(bench::appliance()).args(words);
     command
 }
@@ -101,6 +89,29 @@ fn on_a_cable_it_serves_and_ends_with_all_its_children_when_it_is_asked_to() {
 }
 
 #[test]
+fn in_a_machine_it_serves_the_demo_to_whoever_knows_its_ca_on_every_board() {
+    for board in ["microvm", "q35", "pc"] {
+        let port = free_port();
+        let words = ["--world", "qemu", "--machine", board, "--publish", &format!("{port}:443")];
+        let mut running = Running::start(&words);
+        let invitation = running.until("curl --cacert");
+        let page = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{invitation} --silent --max-time 30"))
+            .output()
+            .unwrap();
+        assert!(
+            String::from_utf8_lossy(&page.stdout).contains("You are through the gate"),
+            "{board}: {page:?}"
+        );
+        let children = running.children();
+        running.signal("-INT");
+        assert_eq!(running.0.wait().unwrap().code(), Some(0), "{board}");
+        assert_eq!(children.iter().filter(|id| lives(id)).count(), 0, "{board}: {children:?}");
+    }
+}
+
+#[test]
 fn no_child_outlives_a_launcher_that_is_killed() {
     let mut running = Running::start(&["--publish", &format!("{}:443", free_port())]);
     running.until("https://");
@@ -153,7 +164,7 @@ fn on_a_real_tap_it_is_a_neighbour_that_answers() {
         .unwrap();
     let mut command = Command::new("unshare");
     command.arg("--net").args((!root).then_some("--map-root-user")).args(["sh", "-c", ON_A_TAP, "sh"]);
-    command.arg(gatehouse()).arg(bench::appliance()).arg(folder.path());
+    command.arg(bench::gatehouse()).arg(bench::appliance()).arg(folder.path());
     let output = command.output().expect("unshare (util-linux) is installed");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
