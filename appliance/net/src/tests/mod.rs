@@ -2,6 +2,7 @@
 
 mod cable;
 mod echo;
+mod forecast;
 mod gate;
 mod pcap;
 mod raw;

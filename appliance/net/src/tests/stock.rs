@@ -3,6 +3,8 @@
 use super::cable::{Dice, End, FAIR, Weather, config};
 use super::raw::PORT;
 use super::talk::{close, noise, read, write_all};
+use crate::house::arp::Arp;
+use crate::wire::{Ends, Ethernet, Ip};
 use crate::{Keys, Net};
 use ::smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use ::smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -79,10 +81,12 @@ fn echo(net: &Net, tasks: &Tasks) {
 }
 
 /// The stock side, which calls.
-fn client() -> (Stock, Interface, SocketSet<'static>, SocketHandle) {
+fn client(seed: u64) -> (Stock, Interface, SocketSet<'static>, SocketHandle) {
     let mut stock = Stock::default();
     let mac = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, 2]));
-    let mut interface = Interface::new(Config::new(mac), &mut stock, time(Instant::START));
+    let mut config = Config::new(mac);
+    config.random_seed = seed;
+    let mut interface = Interface::new(config, &mut stock, time(Instant::START));
     let address = IpAddress::v4(10, 0, 0, 2);
     interface.update_ip_addrs(|ours| ours.push(IpCidr::new(address, 24)).unwrap());
     let buffer = || tcp::SocketBuffer::new(vec![0; 30_000]);
@@ -93,13 +97,36 @@ fn client() -> (Stock, Interface, SocketSet<'static>, SocketHandle) {
     (stock, interface, sockets, handle)
 }
 
+/// The first sequence numbers of so many calls of a stock stack, one after the other.
+pub(super) fn first_numbers(seed: u64, count: u16) -> Vec<u32> {
+    let (mut stock, mut interface, mut sockets, handle) = client(seed);
+    let (ours, theirs) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let known = Arp { is_reply: true, mac: [2, 0, 0, 0, 0, 1], sender: ours, target: theirs };
+    stock.arriving.push_back(known.frame([2, 0, 0, 0, 0, 2]));
+    let mut call = |port: u16| {
+        interface.poll(time(Instant::START), &mut stock, &mut sockets);
+        let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
+        socket.abort();
+        interface.poll(time(Instant::START), &mut stock, &mut sockets);
+        stock.leaving.borrow_mut().clear();
+        let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
+        socket.connect(interface.context(), (IpAddress::v4(10, 0, 0, 1), PORT), port).unwrap();
+        interface.poll(time(Instant::START), &mut stock, &mut sockets);
+        let frame = stock.leaving.borrow_mut().pop_front().expect("a SYN");
+        let ethernet = Ethernet::read(&frame).unwrap();
+        let packet = Ip::read(ethernet.kind, ethernet.payload).unwrap();
+        Ends::read(&packet).unwrap().1.seq.0
+    };
+    (0..count).map(|number| call(60_000 + number)).collect()
+}
+
 /// What our echo gives back to a stock client that says `said` in this weather.
 fn echoed(weather: Weather, said: &[u8]) -> Vec<u8> {
     let mut end = End::new(1, &weather);
     let mut net = Net::new(config(1), end.facts(), Keys::new([3; 64]), Instant::START).unwrap();
     let tasks = Tasks::new();
     echo(&net, &tasks);
-    let (mut stock, mut interface, mut sockets, handle) = client();
+    let (mut stock, mut interface, mut sockets, handle) = client(weather.seed);
     let (mut now, mut dice, mut flying) = (Instant::START, Dice(weather.seed), BTreeMap::new());
     let (mut written, mut heard, mut number, mut buffer) = (0, Vec::new(), 0, vec![0; 4000]);
     while now < Instant::START + Duration::from_secs(3600) {
