@@ -148,6 +148,12 @@ impl Pinata {
         self.ledger.borrow_mut().line(self.now())
     }
 
+    /// How long until a line is due; none while there is nothing to tell.
+    #[must_use]
+    pub fn line_due_in(&self) -> Option<Duration> {
+        self.ledger.borrow().due_in(self.now()).map(Duration::from_secs)
+    }
+
     /// The CA's certificate in DER.
     pub(crate) fn ca(&self) -> &[u8] {
         &self.ca

@@ -160,6 +160,14 @@ impl Ledger {
         Some(line)
     }
 
+    /// In how many seconds a line will be due; none while there is nothing to tell.
+    #[must_use]
+    pub fn due_in(&self, now: u64) -> Option<u64> {
+        let news = DOORS.into_iter().filter(|door| self.untold.at(*door).next().is_some());
+        let told = news.map(|door| self.told.get(door.place()).copied().flatten());
+        told.map(|told| told.map_or(0, |told| told.saturating_add(PACE).saturating_sub(now))).min()
+    }
+
     /// How often this came of an attempt at this door.
     #[must_use]
     pub fn count(&self, door: Door, outcome: Outcome) -> u64 {
@@ -242,12 +250,15 @@ mod tests {
             }
             lines.extend(ledger.line(NOON + second));
             assert_eq!(ledger.line(NOON + second), None);
+            let wait = (second % PACE > 0).then_some(PACE - second % PACE);
+            assert_eq!(ledger.due_in(NOON + second), wait, "only what is new is told");
         }
         assert_eq!(lines.len(), 10);
         assert!(lines[1].contains("2 2026-09-21T14:14Z 10002 not_tls=6000 "), "{}", lines[1]);
         assert!(lines.iter().all(|line| line.len() < 160));
         assert_eq!(ledger.line(NOON + 10_000).map(|last| last.contains("not_tls=5900 ")), Some(true));
         assert_eq!(ledger.line(NOON + 20_000), None, "nothing new, nothing said");
+        assert_eq!(ledger.due_in(NOON + 20_000), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ enum Door {
     Http,
 }
 
-/// Every port that listens; there is no other.
+/// Every port that listens; there is no other but the piñata's ([`pinata::DOORS`]), where one hangs.
 const DOORS: [(u16, Door); 2] = [(443, Door::Https), (80, Door::Http)];
 
 /// What every door leads to.

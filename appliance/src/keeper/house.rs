@@ -5,6 +5,7 @@ use bundle::{Authority, Broken, Bundle, Clients, Profile, Secrets};
 use bytes::Bytes;
 use core::fmt;
 use http::{Found, House, Leaf, Limits, Shelf, Site};
+use pinata::BadPinata;
 use std::rc::Rc;
 use tls::mint::{self, Unmintable, Validity};
 use tls::{Calendar, ClientPolicy, Flaw, Front, Key, TicketSecret, TooShort, Trust};
@@ -26,6 +27,10 @@ pub enum BadHouse {
     Mint(Unmintable),
     /// A site cannot be served as it is.
     Flaw(String, Flaw),
+    /// The bundle holds nothing to put into a piñata.
+    EmptyPinata,
+    /// The piñata cannot be hung up.
+    Pinata(BadPinata),
 }
 
 impl fmt::Display for BadHouse {
@@ -39,6 +44,10 @@ impl fmt::Display for BadHouse {
             Self::Ticket(short) => write!(out, "bundle: the ticket secret: {short}"),
             Self::Mint(bad) => bad.fmt(out),
             Self::Flaw(site, flaw) => write!(out, "the site {site}: {flaw}"),
+            Self::EmptyPinata => out.write_str(
+                "the bundle's secret part has nothing named \"pinata\": pack one, or leave --pinata out",
+            ),
+            Self::Pinata(bad) => bad.fmt(out),
         }
     }
 }
@@ -51,15 +60,17 @@ pub(super) struct Furnished {
     pub(super) house: House,
 }
 
-/// The house that the world was given, or the one that says that there is none.
+/// The house that the world was given, or the one that says that there is none; or the page of a piñata.
 pub(super) fn furnish<W: World>(
     world: &mut W,
     settings: &Settings,
     calendar: &Calendar,
+    pinata: Option<Rc<dyn Shelf>>,
 ) -> Result<Furnished, BadHouse> {
-    let mut furnished = match world.boot().bundle {
-        Some(public) => out_of_a_bundle(world, Bytes::from_static(public), calendar)?,
-        None => empty(world, settings, calendar)?,
+    let mut furnished = match (pinata, world.boot().bundle) {
+        (Some(shelf), _) => of_one_shelf(world, settings, calendar, shelf)?,
+        (None, Some(public)) => out_of_a_bundle(world, Bytes::from_static(public), calendar)?,
+        (None, None) => of_one_shelf(world, settings, calendar, Rc::new(OnePage::new()))?,
     };
     furnished.house.https_port = settings.published.unwrap_or(furnished.house.https_port);
     Ok(furnished)
@@ -117,8 +128,13 @@ fn alpn() -> Vec<Vec<u8>> {
     vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
-/// One page, under a certificate that is made in memory now and that nobody knows.
-fn empty<W: World>(world: &W, settings: &Settings, calendar: &Calendar) -> Result<Furnished, BadHouse> {
+/// One site, under a certificate that is made in memory now and that nobody knows.
+fn of_one_shelf<W: World>(
+    world: &W,
+    settings: &Settings,
+    calendar: &Calendar,
+    shelf: Rc<dyn Shelf>,
+) -> Result<Furnished, BadHouse> {
     let names: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).chain(["localhost", "127.0.0.1"]).collect();
     let validity = Validity::days(world.wall_clock(), 30);
@@ -128,7 +144,7 @@ fn empty<W: World>(world: &W, settings: &Settings, calendar: &Calendar) -> Resul
     site.alpn = alpn();
     let words =
         bundle::Site { names: names.into_iter().map(str::to_owned).collect(), ..bundle::Site::default() };
-    let sites = vec![Site { words, shelf: Rc::new(OnePage::new()) }];
+    let sites = vec![Site { words, shelf }];
     let (limits, https_port) = (Limits::default(), 443);
     let house = House { sites, default_site: Some(0), limits, https_port, figures: None };
     Ok(Furnished { front: front(vec![site], Some(0), calendar)?, tickets_are_shared: false, house })

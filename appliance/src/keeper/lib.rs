@@ -8,11 +8,12 @@ mod doors;
 mod figures;
 mod house;
 mod larder;
+mod party;
 mod settings;
 mod turns;
 mod well;
 
 pub use house::BadHouse;
-pub use settings::{BadWords, Settings, help};
+pub use settings::{BadWords, Settings, Visitors, help};
 pub use turns::{Ended, live};
 pub use well::{Cpu, draw};

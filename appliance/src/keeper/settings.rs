@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::str::FromStr;
 
 /// Every word that is known, what follows it, and what it means.
-const WORDS: [(&str, &str, &str); 4] = [
+const WORDS: [(&str, &str, &str); 5] = [
     (
         "--address",
         "CIDR",
@@ -16,6 +16,11 @@ const WORDS: [(&str, &str, &str); 4] = [
         "--published",
         "PORT",
         "the port at which the world reaches HTTPS, for redirects; what the bundle says unless given",
+    ),
+    (
+        "--pinata",
+        "direct|forwarded",
+        "hang a piñata here instead of a site; whether visitors come from their own addresses, and can be called back",
     ),
     ("--limit", "MB", "the memory that the appliance may use; all that there is unless given"),
 ];
@@ -29,8 +34,31 @@ pub struct Settings {
     pub gateways: Vec<IpAddr>,
     /// The port at which the world reaches HTTPS, if it is not the one that the bundle names.
     pub published: Option<u16>,
+    /// A piñata hangs here, and how its visitors come to it.
+    pub pinata: Option<Visitors>,
     /// The most memory to use, in bytes.
     pub limit: Option<usize>,
+}
+
+/// How the visitors of a piñata come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visitors {
+    /// From their own addresses: they can be called back.
+    Direct,
+    /// Through a forwarder or a balancer, whose address stands for theirs: nobody is called back.
+    Forwarded,
+}
+
+impl FromStr for Visitors {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        match word {
+            "direct" => Ok(Self::Direct),
+            "forwarded" => Ok(Self::Forwarded),
+            _ => Err(()),
+        }
+    }
 }
 
 /// A command line that cannot be followed: what is wrong and what to do.
@@ -49,7 +77,8 @@ impl Settings {
     /// # Errors
     /// When a word is unknown, lacks its value or has one that cannot be read.
     pub fn read(words: &[String]) -> Result<Self, BadWords> {
-        let mut settings = Self { addresses: Vec::new(), gateways: Vec::new(), published: None, limit: None };
+        let (addresses, gateways) = (Vec::new(), Vec::new());
+        let mut settings = Self { addresses, gateways, published: None, pinata: None, limit: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let name = known(word)?;
@@ -68,6 +97,7 @@ impl Settings {
             "--address" => self.addresses.push(cidr(value).ok_or_else(|| unreadable(name, value))?),
             "--gateway" => self.gateways.push(value_of(name, value)?),
             "--published" => self.published = Some(value_of(name, value)?),
+            "--pinata" => self.pinata = Some(value_of(name, value)?),
             _ => self.limit = Some(value_of::<usize>(name, value)?.saturating_mul(1 << 20)),
         }
         Ok(())
@@ -123,7 +153,10 @@ mod tests {
         let settings = settings.unwrap();
         assert_eq!(settings.addresses.len(), 2);
         assert_eq!(settings.gateways, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
-        assert_eq!(settings.published, Some(8443));
+        assert_eq!((settings.published, settings.pinata), (Some(8443), None));
+        let pinata = |how: &str| read(&format!("--address 192.0.2.7/24 --pinata {how}")).unwrap().pinata;
+        assert_eq!(pinata("direct"), Some(Visitors::Direct));
+        assert_eq!(pinata("forwarded"), Some(Visitors::Forwarded));
     }
 
     #[test]
@@ -136,6 +169,7 @@ mod tests {
             ("--address 0.0.0.0/0", "cannot be read"),
             ("--address 192.0.2.7/24 --gateway here", "\"here\" cannot be read: --gateway IP"),
             ("--address 192.0.2.7/24 --published 70000", "cannot be read"),
+            ("--address 192.0.2.7/24 --pinata yes", "\"yes\" cannot be read: --pinata direct|forwarded"),
             ("", "no address: give one with --address CIDR"),
         ] {
             let said = read(line).unwrap_err().to_string();

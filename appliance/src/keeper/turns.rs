@@ -4,6 +4,7 @@ use super::doors::Rooms;
 use super::figures::Tally;
 use super::house::{self, BadHouse};
 use super::larder::Larder;
+use super::party::Party;
 use super::settings::{BadWords, Settings};
 use super::well::{self, Cpu};
 use core::fmt;
@@ -60,7 +61,9 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let calendar = Calendar::at(world.wall_clock());
     let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
     let tally = Tally::beginning(world.now());
-    let furnished = house::furnish(world, &settings, &calendar).map_err(Ended::House)?;
+    let party = Party::prepare(world, &settings, &calendar).map_err(Ended::House)?;
+    let page = party.as_ref().map(Party::page);
+    let furnished = house::furnish(world, &settings, &calendar, page).map_err(Ended::House)?;
     let rooms = Rooms::of(furnished, tally.clone());
     loop {
         let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
@@ -69,8 +72,11 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
         let mut life = Life::begin(world, &settings, &calendar, &keys).map_err(Ended::Net)?;
         tally.watch(life.net.handle());
         rooms.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
+        if let Some(party) = &party {
+            party.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
+        }
         world.say(&greeting(&settings));
-        match life.turn_until_it_ends(world, &mut larder, &tally) {
+        match life.turn_until_it_ends(world, &mut larder, &tally, party.as_ref()) {
             End::Asked => return Ok(Ended::Asked),
             // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
@@ -87,7 +93,8 @@ fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
 
 fn greeting(settings: &Settings) -> String {
     let addresses: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
-    format!("ready: HTTPS on 443 and HTTP on 80 at {}", addresses.join(" and "))
+    let pinata = if settings.pinata.is_some() { ", and a piñata" } else { "" };
+    format!("ready: HTTPS on 443 and HTTP on 80{pinata} at {}", addresses.join(" and "))
 }
 
 /// Everything that dies when the machine was copied.
@@ -119,7 +126,13 @@ impl Life {
         Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone() })
     }
 
-    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, larder: &mut Larder, tally: &Tally) -> End {
+    fn turn_until_it_ends<W: World>(
+        &mut self,
+        world: &mut W,
+        larder: &mut Larder,
+        tally: &Tally,
+        party: Option<&Party>,
+    ) -> End {
         loop {
             let news = larder.turn(world);
             if news.forked {
@@ -132,8 +145,10 @@ impl Life {
             self.calendar.turn(world.wall_clock());
             tally.turn(now);
             let frames = self.net.turn(now, &mut Watched(world.nic()));
-            if self.tasks.turn(now, STEPS) == 0 {
-                world.wait(earliest([news.deadline, frames, self.tasks.timers().deadline()]));
+            let steps = self.tasks.turn(now, STEPS);
+            let line = party.and_then(|party| party.tell(world, now));
+            if steps == 0 {
+                world.wait(earliest([news.deadline, frames, self.tasks.timers().deadline(), line]));
             }
         }
     }
