@@ -68,7 +68,7 @@ pub struct Pinata {
     caller: Caller,
     client: Caller,
     ours: [Option<Fingerprint>; 3],
-    rules: RefCell<Rules>,
+    rules: Option<RefCell<Rules>>,
     ledger: RefCell<Ledger>,
     calendar: Calendar,
     visits: Cell<usize>,
@@ -76,6 +76,7 @@ pub struct Pinata {
 
 impl Pinata {
     /// A piñata with `words` in it; the vector becomes the only copy. `bounty` tells visitors what they are worth.
+    /// Without `rules` nobody is called back, and door 10001 is closed.
     ///
     /// # Errors
     /// When the certificates cannot be used.
@@ -83,7 +84,7 @@ impl Pinata {
         keys: Keys,
         words: Vec<u8>,
         bounty: String,
-        rules: Rules,
+        rules: Option<Rules>,
         calendar: Calendar,
     ) -> Result<Self, BadPinata> {
         let Keys { trust, ca, server, caller, client, ca_key_is_gone } = keys;
@@ -93,7 +94,7 @@ impl Pinata {
         let (caller, client) =
             (towards_anyone(caller, &trust, &calendar)?, towards_anyone(client, &trust, &calendar)?);
         let ledger = RefCell::new(Ledger::new(calendar.seconds().unwrap_or(0), &ca));
-        let (rules, visits) = (RefCell::new(rules), Cell::new(0));
+        let (rules, visits) = (rules.map(RefCell::new), Cell::new(0));
         Ok(Self {
             secret,
             trust,
@@ -109,6 +110,11 @@ impl Pinata {
             calendar,
             visits,
         })
+    }
+
+    /// The doors that are open.
+    pub fn doors(&self) -> impl Iterator<Item = Door> {
+        DOORS.into_iter().filter(|door| *door != Door::CallBack || self.rules.is_some())
     }
 
     /// Receives one visitor at one door, until both have hung up, and writes down what came of it. `dial` connects
@@ -209,7 +215,10 @@ impl Pinata {
         T: AsyncRead + AsyncWrite + Unpin,
         D: Future<Output = io::Result<T>>,
     {
-        let permitted = self.rules.borrow_mut().permit(peer.ip(), timers.now());
+        let permitted = match &self.rules {
+            Some(rules) => rules.borrow_mut().permit(peer.ip(), timers.now()),
+            None => Err(Uncalled::Forbidden),
+        };
         let _ = timers.within(HANGING_UP, close(&mut stream)).await;
         drop(stream);
         let back = match permitted {

@@ -59,6 +59,7 @@ fn html(pinata: &Pinata, ledger: &Ledger) -> String {
         ("{since}", since),
         ("{rows}", rows(ledger.totals())),
         ("{bars}", bars(ledger)),
+        ("{call_back}", call_back(pinata).to_owned()),
         ("{origin}", origin(pinata).to_owned()),
         ("{ca}", pinata.ca_pem()),
         ("{start}", chain.start().to_string()),
@@ -85,6 +86,16 @@ fn filled(mut template: &str, gaps: &[(&str, String)]) -> String {
 fn verdict(ledger: &Ledger) -> &'static str {
     let given = DOORS.iter().any(|door| ledger.count(*door, Outcome::Given) > 0);
     if given { "It has been broken: somebody was told the secret." } else { "It hangs whole." }
+}
+
+fn call_back(pinata: &Pinata) -> &'static str {
+    if pinata.doors().any(|door| door == Door::CallBack) {
+        "Call it, and it hangs up and calls you back: it is a TLS client to port 40001 of the address that you came \
+         from, and you are the server. Each source is called once in ten seconds."
+    } else {
+        "Closed here. It would hang up and call you back at port 40001; but visitors come to this piñata through a \
+         machine that stands between, and it would be called instead of you."
+    }
 }
 
 fn origin(pinata: &Pinata) -> &'static str {

@@ -4,7 +4,7 @@
 
 mod yard;
 
-use pinata::{DOORS, Door, Outcome, Pinata, Secret};
+use pinata::{DOORS, Door, Keys, Outcome, Pinata, Secret};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -279,6 +279,19 @@ fn only_those_are_called_back_whom_the_rules_allow() {
 }
 
 #[test]
+fn without_rules_nobody_is_called_and_the_page_says_so() {
+    let yard = Yard::default();
+    let keys = Keys::mint(&["192.0.2.7"], tls_bench::TODAY).unwrap();
+    let closed = Pinata::new(keys, SECRET.to_vec(), String::new(), None, yard.calendar.clone()).unwrap();
+    let closed = Rc::new(closed);
+    assert_eq!(closed.doors().collect::<Vec<_>>(), [Door::Server, Door::Client]);
+    assert!(!knock(&yard, &closed, PEER));
+    only(&closed, Door::CallBack, Outcome::Forbidden);
+    let says = |pinata: &Pinata| pinata.sheet("/").unwrap().text.contains("<dt>10001<dd>Closed here.");
+    assert!(says(&closed) && !says(&yard.hang(&[])));
+}
+
+#[test]
 fn a_call_that_nobody_answers_ends() {
     let yard = Yard::default();
     let pinata = yard.hang(&[]);
@@ -329,7 +342,17 @@ fn the_page_has_the_ledger_the_ca_and_the_chain() {
     let head = pinata.ledger().chain().head().to_string();
     assert!(page.text.contains(&head) && lines[1].ends_with(&head));
     assert!(page.text.contains("let the piñata talk to itself<td>1<td>0<td>1"));
-    let gaps = ["{bounty}", "{verdict}", "{attempts}", "{rows}", "{bars}", "{origin}", "{ca}", "{head}"];
+    let gaps = [
+        "{bounty}",
+        "{verdict}",
+        "{attempts}",
+        "{rows}",
+        "{bars}",
+        "{origin}",
+        "{call_back}",
+        "{ca}",
+        "{head}",
+    ];
     assert!(gaps.iter().all(|gap| !page.text.contains(gap)));
     assert!(!page.text.contains("<script") && !page.text.contains("src="));
     let ca = pinata.sheet("/ca.pem").unwrap();

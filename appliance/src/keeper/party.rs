@@ -6,7 +6,7 @@ use bundle::{Bundle, Secrets};
 use bytes::Bytes;
 use http::{Found, Leaf, Shelf};
 use net::{Handle, Listener, PortTaken, Stream};
-use pinata::{DOORS, Door, Keys, Pinata, Rules};
+use pinata::{Door, Keys, Pinata, Rules};
 use std::io;
 use std::rc::Rc;
 use tasks::Tasks;
@@ -25,10 +25,7 @@ const DEMO_BOUNTY: &str = "This is a demo: there is a line of text in it and not
 const BOUNTY: &str = "The operator has put a secret in. What it is worth, only those know who have it.";
 
 /// A piñata that hangs in this appliance.
-pub(super) struct Party {
-    pinata: Rc<Pinata>,
-    visitors: Visitors,
-}
+pub(super) struct Party(Rc<Pinata>);
 
 impl Party {
     /// Hangs a piñata up, if the command line wants one: with keys that are made now, and with what the bundle's
@@ -46,32 +43,32 @@ impl Party {
         let names: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let keys = Keys::mint(&names, world.wall_clock()).map_err(BadHouse::Pinata)?;
-        let rules = Rules::new(settings.addresses.clone(), settings.gateways.clone());
+        let rules = || Rules::new(settings.addresses.clone(), settings.gateways.clone());
+        let rules = (visitors == Visitors::Direct).then(rules);
         let pinata = Pinata::new(keys, words, bounty.to_owned(), rules, calendar.clone());
-        Ok(Some(Self { pinata: Rc::new(pinata.map_err(BadHouse::Pinata)?), visitors }))
+        Ok(Some(Self(Rc::new(pinata.map_err(BadHouse::Pinata)?))))
     }
 
     /// Its page, for the house.
     pub(super) fn page(&self) -> Rc<dyn Shelf> {
-        Rc::new(Page(self.pinata.clone()))
+        Rc::new(Page(self.0.clone()))
     }
 
-    /// Opens its doors; the one that calls back only where visitors come from their own addresses.
+    /// Opens its doors.
     pub(super) fn open(&self, handle: &Handle, tasks: &Tasks) -> Result<(), PortTaken> {
-        let calls = self.visitors == Visitors::Direct;
-        for door in DOORS.into_iter().filter(|door| calls || *door != Door::CallBack) {
+        for door in self.0.doors() {
             let listener = handle.listen(door.port())?;
-            tasks.spawn(welcome(self.pinata.clone(), listener, door, handle.clone(), tasks.clone()));
+            tasks.spawn(welcome(self.0.clone(), listener, door, handle.clone(), tasks.clone()));
         }
         Ok(())
     }
 
     /// Says the lines of the ledger that are due, and when the next one will be.
     pub(super) fn tell<W: World>(&self, world: &mut W, now: Instant) -> Option<Instant> {
-        while let Some(line) = self.pinata.line() {
+        while let Some(line) = self.0.line() {
             world.say(&line);
         }
-        self.pinata.line_due_in().map(|wait| now + wait)
+        self.0.line_due_in().map(|wait| now + wait)
     }
 }
 

@@ -62,7 +62,7 @@ impl Yard {
     fn pinata(&self, keys: Keys, words: Vec<u8>) -> Rc<Pinata> {
         let rules = Rules::new(vec![("192.0.2.7".parse().unwrap(), 24)], vec!["192.0.2.1".parse().unwrap()]);
         let bounty = "A <b>demo</b> & nothing more".to_owned();
-        Rc::new(Pinata::new(keys, words, bounty, rules, self.calendar.clone()).unwrap())
+        Rc::new(Pinata::new(keys, words, bounty, Some(rules), self.calendar.clone()).unwrap())
     }
 
     /// Shows a certificate at a door, as server or client, and says what was heard there, or why nothing was.
