@@ -58,3 +58,4 @@ pub mod deaths;
 pub mod house;
 pub mod machine;
 pub mod outer;
+pub mod tap;

@@ -1,0 +1,179 @@
+//! The appliance as it ships, as a process on a TAP device in a network namespace of its own.
+//!
+//! Everything has a name that no other test has, and ends with the value that holds it. It needs root: a TAP device
+//! that a real kernel routes to cannot be had otherwise.
+
+use crate::{appliance, house, xentropyd};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes so long unless it is broken.
+const LONG: Duration = Duration::from_secs(60);
+
+/// The size of `/big.bin` in the bundle.
+pub const BIG: usize = 8 << 20;
+
+/// The appliance at 192.0.2.7 and 2001:db8::7, the clients' kernel at 192.0.2.1 and 2001:db8::1.
+pub struct Tap {
+    namespace: String,
+    folder: tempfile::TempDir,
+    daemon: Option<Child>,
+    appliance: Child,
+}
+
+impl Tap {
+    /// An appliance that is fed and says that it is ready.
+    #[must_use]
+    pub fn ready() -> Self {
+        let tap = Self::started(true);
+        tap.said("ready: ");
+        tap
+    }
+
+    /// An appliance that nobody feeds.
+    #[must_use]
+    pub fn starved() -> Self {
+        Self::started(false)
+    }
+
+    fn started(fed: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let namespace = namespace();
+        let bundle = bundle(folder.path());
+        let daemon = fed.then(|| feeder(folder.path()));
+        let console = std::fs::File::create(folder.path().join("console")).expect("a file");
+        let mut command = inside(&namespace, &appliance().to_string_lossy());
+        command.args(["--tap", "tap0", "--address", "192.0.2.7/24", "--address", "2001:db8::7/64"]);
+        command.args(["--gateway", "192.0.2.1", "--bundle", &bundle]);
+        if fed {
+            let socket = folder.path().join("appliance.entropy");
+            command.args(["--entropy", &format!("listen:{}", socket.display())]);
+        }
+        command.stderr(console.try_clone().expect("a descriptor")).stdout(console).stdin(Stdio::null());
+        let appliance = command.spawn().expect("the appliance starts");
+        Self { namespace, folder, daemon, appliance }
+    }
+
+    /// Waits until the console shows `word`, and gives all of it; the test fails when that takes too long.
+    pub fn said(&self, word: &str) -> String {
+        let end = Instant::now() + LONG;
+        loop {
+            let console = std::fs::read_to_string(self.folder.path().join("console")).unwrap_or_default();
+            if console.contains(word) {
+                return console;
+            }
+            assert!(Instant::now() < end, "it never said {word:?}, but {console:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A program among the appliance's clients, not started yet.
+    #[must_use]
+    pub fn client(&self, program: &str) -> Command {
+        inside(&self.namespace, program)
+    }
+
+    /// Runs a line of the shell among the clients.
+    #[must_use]
+    pub fn shell(&self, line: &str) -> Output {
+        self.client("sh").args(["-c", line]).stdin(Stdio::null()).output().expect("a shell runs")
+    }
+
+    /// What curl says, with the development CA of the bundle and `localhost` at the appliance's address.
+    #[must_use]
+    pub fn curl(&self, words: &[&str]) -> Output {
+        self.curl_at("192.0.2.7", words)
+    }
+
+    /// The same with another of its addresses, written as in a URL.
+    #[must_use]
+    pub fn curl_at(&self, address: &str, words: &[&str]) -> Output {
+        let ca = self.folder.path().join("site/tls/ca.pem");
+        let mut curl = self.client("curl");
+        curl.args(["-sS", "-m", "60", "--connect-to", &format!("localhost:443:{address}:443")]);
+        curl.arg("--cacert").arg(ca).args(words).output().expect("curl runs")
+    }
+
+    /// The bytes of `/big.bin`.
+    #[must_use]
+    pub fn big(&self) -> Vec<u8> {
+        std::fs::read(self.folder.path().join("site/site/big.bin")).expect("it was packed")
+    }
+
+    /// Asks the appliance to end, and gives what it left with.
+    #[must_use]
+    pub fn ended(mut self) -> ExitStatus {
+        let told = Command::new("kill").arg(self.appliance.id().to_string()).status();
+        assert!(told.expect("kill runs").success());
+        let end = Instant::now() + LONG;
+        loop {
+            if let Some(status) = self.appliance.try_wait().expect("it can be asked") {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        for child in [Some(&mut self.appliance), self.daemon.as_mut()].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
+    }
+}
+
+fn inside(namespace: &str, program: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]);
+    command
+}
+
+/// A namespace with a TAP device that is up.
+fn namespace() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("gatehouse-{}-{}", std::process::id(), COUNT.fetch_add(1, SeqCst));
+    let made = Command::new("ip").args(["netns", "add", &name]).output().expect("iproute2 is installed");
+    let why = String::from_utf8_lossy(&made.stderr);
+    assert!(
+        made.status.success(),
+        "this test makes a network namespace and a TAP device: run it as root: {why}"
+    );
+    for line in [
+        "link set lo up",
+        "tuntap add dev tap0 mode tap vnet_hdr",
+        "addr add 192.0.2.1/24 dev tap0",
+        "addr add 2001:db8::1/64 dev tap0 nodad",
+        "link set tap0 up",
+    ] {
+        let done = Command::new("ip").args(["-n", &name]).args(line.split(' ')).status();
+        assert!(done.expect("ip runs").success(), "ip {line}");
+    }
+    name
+}
+
+/// The example with one large file more, packed.
+fn bundle(folder: &Path) -> String {
+    let site = folder.join("site");
+    let made = house::run(&["init", &site.to_string_lossy()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let noise: Vec<u8> =
+        (0_u64..BIG as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    std::fs::write(site.join("site/big.bin"), noise).expect("the file is written");
+    let bundle = folder.join("bundle").to_string_lossy().into_owned();
+    let packed = house::run(&["pack", &site.to_string_lossy(), "-o", &bundle]);
+    assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    bundle
+}
+
+fn feeder(folder: &Path) -> Child {
+    let log = std::fs::File::create(folder.join("daemon")).expect("a file");
+    let mut command = Command::new(xentropyd());
+    command.arg("--watch").arg(folder).args(["--user", "root"]).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("xentropyd starts")
+}
