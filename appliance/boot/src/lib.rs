@@ -46,7 +46,7 @@ pub use cpu::rdrand;
 pub use device::{firmware, map_device};
 pub use grant::{pages, registers};
 pub use hypervisor::{Hypervisor, hypervisor, xen_leaf};
-pub use ram::{dma_pages, module, physical, take_secret};
+pub use ram::{dma_pages, memory, module, physical, take_secret};
 pub use sleep::wait;
 
 use plan::{Origin, PLAN};

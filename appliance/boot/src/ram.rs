@@ -35,6 +35,13 @@ pub(crate) fn more_heap(len: usize) -> Option<NonNull<[u8]>> {
     zeroed(at, len)
 }
 
+/// Bytes of RAM that the heap has or can still get.
+#[must_use]
+pub fn memory() -> usize {
+    let free: u64 = FREE.try_borrow().map_or(0, |free| free.iter().map(|span| span.len()).sum());
+    usize::try_from(free).unwrap_or(0) + runtime::heap::from_the_ground()
+}
+
 /// So many zeroed pages in a row that a device may read and write, and their address as the device sees it.
 /// They are never given back.
 #[must_use]

@@ -20,6 +20,9 @@ use world::{Boot, ChannelId, Generation, Heard, Instant, World};
 /// A line of the console is cut here: what is left fits a pipe in one piece, so that writing never blocks.
 const LONGEST_LINE: usize = 2048;
 
+/// Bytes of memory that are counted on when nobody says how many there may be: a process cannot know what others need.
+const MEMORY: usize = 256 << 20;
+
 /// A Linux process as a world.
 pub struct Process {
     link: Link,
@@ -121,6 +124,10 @@ impl World for Process {
 
     fn boot(&self) -> &Boot {
         &self.boot
+    }
+
+    fn memory(&self, limit: Option<usize>) -> usize {
+        limit.unwrap_or(MEMORY)
     }
 
     fn take_secrets(&mut self) -> Option<Vec<u8>> {

@@ -65,11 +65,12 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let page = party.as_ref().map(Party::page);
     let furnished = house::furnish(world, &settings, &calendar, page).map_err(Ended::House)?;
     let rooms = Rooms::of(furnished, tally.clone());
+    let budget = budget(world, &settings);
     loop {
         let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| rooms.forget_sessions()) else { continue };
-        let mut life = Life::begin(world, &settings, &calendar, &keys).map_err(Ended::Net)?;
+        let mut life = Life::begin(world, &settings, budget, &calendar, &keys).map_err(Ended::Net)?;
         tally.watch(life.net.handle());
         rooms.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
         if let Some(party) = &party {
@@ -89,6 +90,14 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
 fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
     let mut keys = Zeroizing::new([0; 64]);
     well::draw(keys.as_mut_slice()).ok().map(|()| keys)
+}
+
+/// Bytes for connections: half of what there is; the other half is theirs who speak over them.
+fn budget<W: World>(world: &mut W, settings: &Settings) -> usize {
+    let memory = world.memory(settings.limit);
+    let budget = memory / 2;
+    world.say(&format!("memory: {} MiB for connections of {} MiB", budget >> 20, memory >> 20));
+    budget
 }
 
 fn greeting(settings: &Settings) -> String {
@@ -113,13 +122,12 @@ impl Life {
     fn begin<W: World>(
         world: &mut W,
         settings: &Settings,
+        budget: usize,
         calendar: &Calendar,
         keys: &[u8; 64],
     ) -> Result<Self, BadConfig> {
         let cidr = |&(address, prefix): &_| Cidr { address, prefix };
         let addresses = settings.addresses.iter().map(cidr).collect();
-        // Half of what there is may be connections; the other half is theirs who speak over them.
-        let budget = settings.limit.map_or(Config::default().budget, |limit| limit / 2);
         let config = Config { addresses, gateways: settings.gateways.clone(), budget, ..Config::default() };
         let (facts, now) = (world.nic().facts(), world.now());
         let net = Net::new(config, facts, Keys::new(*keys), now)?;

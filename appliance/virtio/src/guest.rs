@@ -171,6 +171,10 @@ impl World for Guest {
         &self.boot
     }
 
+    fn memory(&self, limit: Option<usize>) -> usize {
+        boot::memory().min(limit.unwrap_or(usize::MAX))
+    }
+
     fn take_secrets(&mut self) -> Option<Vec<u8>> {
         boot::take_secret()
     }

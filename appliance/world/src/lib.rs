@@ -78,6 +78,10 @@ pub trait World {
     /// What the appliance was started with.
     fn boot(&self) -> &Boot;
 
+    /// Bytes that the heap may come to if it is asked to stay below `limit`: what the machine has for it, or what this
+    /// world grants when it cannot know.
+    fn memory(&self, limit: Option<usize>) -> usize;
+
     /// The bundle's secret part, once: the world wipes its own copy before it answers.
     fn take_secrets(&mut self) -> Option<Vec<u8>>;
 

@@ -179,6 +179,10 @@ impl World for Bench {
         &self.boot
     }
 
+    fn memory(&self, limit: Option<usize>) -> usize {
+        limit.unwrap_or(usize::MAX)
+    }
+
     fn take_secrets(&mut self) -> Option<Vec<u8>> {
         None
     }
