@@ -126,6 +126,7 @@ fn config() -> Config {
         gateways: vec![GATEWAY.into()],
         any_ip: true,
         budget: BUDGET,
+        ..Config::default()
     }
 }
 

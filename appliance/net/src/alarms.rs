@@ -31,6 +31,11 @@ impl Alarms {
         self.0.first().map(|(at, _)| *at)
     }
 
+    /// All, the earliest first.
+    pub(crate) fn earliest(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(_, number)| *number)
+    }
+
     /// Whose deadline is the earliest.
     pub(crate) fn first(&self) -> Option<usize> {
         self.0.first().map(|(_, number)| *number)

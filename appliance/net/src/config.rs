@@ -26,11 +26,30 @@ pub struct Config {
     pub any_ip: bool,
     /// Bytes that connections may use, all together.
     pub budget: usize,
+    /// What one source may have while others need the rest.
+    pub share: Share,
+}
+
+/// What one source, an IPv4 address or an IPv6 network of 64 bits, may have when more than half of the room is taken.
+/// Before that nobody is counted against: everybody behind a NAT or a forwarder is one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Half-done handshakes that are remembered: beyond, it gets cookies.
+    pub half_open: usize,
+    /// Connections: beyond, a new one replaces one of the same source that is at rest, or is refused.
+    pub connections: usize,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { half_open: 64, connections: 512 }
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { addresses: Vec::new(), gateways: Vec::new(), any_ip: false, budget: 16 << 20 }
+        let (budget, share) = (16 << 20, Share::default());
+        Self { addresses: Vec::new(), gateways: Vec::new(), any_ip: false, budget, share }
     }
 }
 
@@ -160,6 +179,8 @@ pub struct Figures {
     pub challenges: u64,
     /// Connections ended because there was no room for all.
     pub evicted: u64,
+    /// Cookies given, and connections replaced or refused, because a source had its share.
+    pub shared: u64,
     /// Connections refused because there was no room.
     pub refused: u64,
     /// Connections whose peer vanished or took nothing for too long.

@@ -19,7 +19,7 @@ mod stream;
 mod tests;
 mod wire;
 
-pub use config::{BadConfig, Cidr, Config, Figures, Keys};
+pub use config::{BadConfig, Cidr, Config, Figures, Keys, Share};
 pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
 
 use core::cell::RefCell;

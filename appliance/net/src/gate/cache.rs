@@ -2,12 +2,14 @@
 //!
 //! A SYN leaves an entry here and nothing else anywhere. The cache never grows: when it is full, cookies take over.
 
+use super::sources::Sources;
 use crate::alarms::Alarms;
 use crate::secrets::Places;
 use crate::wire::{Ends, Options, Seq};
 use core::time::Duration;
 use slab::Slab;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use world::Instant;
 
 /// The first wait for the last step of a handshake; it doubles.
@@ -32,7 +34,9 @@ pub(crate) struct Cache {
     entries: Slab<Half>,
     places: HashMap<Ends, usize, Places>,
     alarms: Alarms,
+    sources: Sources,
     room: usize,
+    share: usize,
 }
 
 impl Half {
@@ -42,18 +46,22 @@ impl Half {
 }
 
 impl Cache {
-    pub(crate) fn new(room: usize, places: Places) -> Self {
+    /// Room for so many handshakes; one source has no more than `share` of them once half of the room is taken.
+    pub(crate) fn new(room: usize, share: usize, places: Places) -> Self {
         let entries = Slab::with_capacity(room);
         Self {
             entries,
             places: HashMap::with_capacity_and_hasher(room, places),
             alarms: Alarms::default(),
+            sources: Sources::new(places),
             room,
+            share,
         }
     }
 
-    pub(crate) fn room(&self) -> usize {
-        self.room
+    /// An empty one of the same size.
+    pub(crate) fn emptied(&self, places: Places) -> Self {
+        Self::new(self.room, self.share, places)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -65,6 +73,11 @@ impl Cache {
         self.entries.len() >= self.room
     }
 
+    /// True when whoever this is has its share and others need the rest: a cookie must do.
+    pub(crate) fn is_spent(&self, source: IpAddr) -> bool {
+        self.entries.len() > self.room / 2 && self.sources.count(source) >= self.share
+    }
+
     pub(crate) fn find(&self, ends: &Ends) -> Option<&Half> {
         self.places.get(ends).and_then(|number| self.entries.get(*number))
     }
@@ -74,6 +87,7 @@ impl Cache {
         self.forget(&half.ends);
         let number = self.entries.insert(half);
         self.places.insert(half.ends, number);
+        self.sources.add(half.ends.remote.ip());
         if let Some(half) = self.entries.get_mut(number) {
             self.alarms.set(number, &mut half.deadline, Some(now + PATIENCE));
         }
@@ -82,6 +96,7 @@ impl Cache {
     pub(crate) fn forget(&mut self, ends: &Ends) -> Option<Half> {
         let number = self.places.remove(ends)?;
         let mut half = self.entries.try_remove(number)?;
+        self.sources.remove(ends.remote.ip());
         self.alarms.set(number, &mut half.deadline, None);
         Some(half)
     }

@@ -3,5 +3,6 @@
 pub(crate) mod cache;
 pub(crate) mod cookie;
 pub(crate) mod limit;
+pub(crate) mod sources;
 pub(crate) mod verdict;
 pub(crate) mod wait;

@@ -3,13 +3,18 @@
 use super::Stack;
 use crate::flow::live::{self, Live};
 use crate::flow::{Flow, Life, Owner};
+use crate::gate::sources::is_same;
 use crate::gate::wait::Over;
 use crate::wire::{ACK, Options, RST, Segment};
 use std::io;
+use std::net::IpAddr;
 use world::Instant;
 
-/// Bytes of a connection at rest: its record, its place in the table and its alarms.
-pub(crate) const RECORD: usize = size_of::<Flow>() + 160;
+/// Bytes of a connection at rest: its record, its place in the table, its alarms and its source.
+pub(crate) const RECORD: usize = size_of::<Flow>() + 160 + 56;
+
+/// How many of the connections that have been at rest longest are looked at to find one of a source.
+const LOOK: usize = 64;
 
 impl Stack {
     /// Adds a connection that is at rest.
@@ -18,6 +23,7 @@ impl Stack {
         let ends = flow.ends;
         let number = self.flows.insert(flow);
         self.places.insert(ends, number);
+        self.sources.add(ends.remote.ip());
         self.used += RECORD;
         self.set_resting(number, Some(self.now));
         self.tell_news(number);
@@ -53,6 +59,21 @@ impl Stack {
             self.figures.evicted += 1;
             self.reset(number, io::ErrorKind::ConnectionAborted);
         }
+        true
+    }
+
+    /// True if `source` may have one connection more. When more than half of the room is taken and it has its share, one
+    /// of its own that has been at rest for long must go.
+    pub(super) fn make_way(&mut self, source: IpAddr) -> bool {
+        if self.used <= self.budget / 2 || self.sources.count(source) < self.share {
+            return true;
+        }
+        self.figures.shared += 1;
+        let of_source = |number: &usize| {
+            self.flows.get(*number).is_some_and(|flow| is_same(flow.ends.remote.ip(), source))
+        };
+        let Some(number) = self.resting.earliest().take(LOOK).find(of_source) else { return false };
+        self.reset(number, io::ErrorKind::ConnectionAborted);
         true
     }
 
@@ -134,6 +155,7 @@ impl Stack {
             let live = flow.live().map_or(0, |live| live.cost());
             self.used = self.used.saturating_sub(live + RECORD);
             self.places.remove(&flow.ends);
+            self.sources.remove(flow.ends.remote.ip());
             flow.life = as_what;
         }
         flow.wake();
@@ -155,6 +177,11 @@ impl Stack {
 
 #[cfg(test)]
 impl Stack {
+    /// How many sources are counted.
+    pub(crate) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
     /// The connection between `ends`, for tests to look at.
     pub(crate) fn flow(&self, ends: &crate::wire::Ends) -> Option<&Flow> {
         self.places.get(ends).and_then(|number| self.flows.get(*number))

@@ -12,7 +12,7 @@ use crate::alarms::Alarms;
 use crate::config::{BadConfig, Config, Figures, Keys};
 use crate::flow::Flow;
 use crate::flow::engine::Engine;
-use crate::gate::{cache::Cache, limit::Limit, wait::Waiting};
+use crate::gate::{cache::Cache, limit::Limit, sources::Sources, wait::Waiting};
 use crate::house::{neighbours::Neighbours, places::Addresses};
 use crate::out::Out;
 use crate::secrets::{Places, Secrets};
@@ -45,6 +45,8 @@ pub(crate) struct Stack {
     neighbours: Neighbours,
     secrets: Secrets,
     cache: Cache,
+    sources: Sources,
+    share: usize,
     waiting: Waiting,
     doors: BTreeMap<u16, Door>,
     resets: Limit,
@@ -85,7 +87,9 @@ impl Stack {
             out: Out::new(facts),
             neighbours: Neighbours::new(addresses, facts.mac, places),
             secrets,
-            cache: Cache::new(halves, places),
+            cache: Cache::new(halves, config.share.half_open, places),
+            sources: Sources::new(places),
+            share: config.share.connections,
             waiting: Waiting::new(halves, places),
             doors: BTreeMap::new(),
             resets: Limit::a_second(200),
@@ -172,7 +176,8 @@ impl Stack {
         let mut moved = HashMap::with_capacity_and_hasher(self.places.len(), places);
         moved.extend(self.places.drain());
         self.places = moved;
-        self.cache = Cache::new(self.cache.room(), places);
+        self.cache = self.cache.emptied(places);
+        self.sources.rekey(places);
         self.waiting.rekey(places);
     }
 

@@ -48,7 +48,9 @@ impl Stack {
     fn arrive_syn(&mut self, ends: Ends, segment: &Segment<'_>) {
         let options = Options { sack: None, ..segment.options };
         let half = |ours| Half::new(ends, segment.seq, ours, segment.window, options);
-        if self.cache.is_full() {
+        let spent = self.cache.is_spent(ends.remote.ip());
+        if spent || self.cache.is_full() {
+            self.figures.shared += u64::from(spent);
             self.figures.cookies += 1;
             self.baked = Some(self.now);
             let mss = options.mss.unwrap_or(536);
@@ -136,7 +138,7 @@ impl Stack {
     fn establish(&mut self, ends: Ends, ours: Seq, theirs: Seq, options: &Options, window: u16) -> bool {
         let port = ends.local.port();
         let crowded = self.doors.get(&port).is_none_or(|door| door.ready.len() >= BACKLOG);
-        if crowded || !self.make_room(super::flows::RECORD) {
+        if crowded || !self.make_way(ends.remote.ip()) || !self.make_room(super::flows::RECORD) {
             self.figures.refused += 1;
             return false;
         }

@@ -7,6 +7,7 @@ mod gate;
 mod pcap;
 mod raw;
 mod segments;
+mod shares;
 mod smoltcp;
 mod stock;
 mod talk;

@@ -197,7 +197,14 @@ fn both_fins_leave_a_record_that_answers_echoes_and_goes() {
 #[test]
 fn the_connection_that_slept_longest_makes_room_and_those_that_talk_stay() {
     let budget = 2 << 20;
-    let mut wire = Wire::with(FAIR, crate::Config { budget, ..super::cable::config(1) });
+    let mut wire = Wire::with(
+        FAIR,
+        crate::Config {
+            share: crate::Share { connections: usize::MAX, half_open: 64 },
+            budget,
+            ..super::cable::config(1)
+        },
+    );
     let listener = wire.handle().listen(PORT).unwrap();
     let mut streams = Vec::new();
     for number in 0..8000_u16 {
