@@ -55,7 +55,7 @@ impl Feeder {
 /// A daemon that feeds whatever appears in `folder`. Its log is ours to keep quiet: the appliance says what it lacks.
 fn watching(daemon: &Path, folder: &Path) -> io::Result<Ward> {
     let mut command = leashed(daemon)?;
-    command.arg("--watch").arg(folder).args(["--log", "warn"]);
+    command.arg("--watch").arg(folder).args(["--log", "error"]);
     if rustix::process::getuid().is_root() {
         // Root's folder is closed to the user that the daemon would become.
         command.args(["--user", "root"]);
