@@ -5,6 +5,10 @@
 
 use std::{env, fs, path::PathBuf};
 
+/// How to unwind the stack is known to 150 KB of tables, and nobody here does: a panic is one line and the end.
+const NO_TABLES: &str =
+    "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table*) } } INSERT AFTER .comment;\n";
+
 /// The libraries that rustc names on the linker's command line.
 const GLIBC: [&str; 8] = ["c", "m", "rt", "pthread", "util", "dl", "gcc", "gcc_eh"];
 
@@ -14,9 +18,14 @@ fn main() -> std::io::Result<()> {
     for library in GLIBC {
         fs::write(folder.join(format!("lib{library}.a")), "!<arch>\n")?;
     }
+    fs::write(folder.join("no_tables.ld"), NO_TABLES)?;
+    let no_tables = format!("-Wl,-T,{}", folder.join("no_tables.ld").display());
     let found_first = format!("-L{}", folder.display());
     // Not at 0: a machine without Linux beneath loads the image at the addresses that its headers name.
-    for flag in ["-nostartfiles", "-nostdlib", &found_first, "-Wl,--image-base=0x200000"] {
+    let tables = [&no_tables, "-Wl,--no-eh-frame-hdr"];
+    for flag in
+        ["-nostartfiles", "-nostdlib", &found_first, "-Wl,--image-base=0x200000"].into_iter().chain(tables)
+    {
         println!("cargo:rustc-link-arg-bins={flag}");
         println!("cargo:rustc-link-arg-examples={flag}");
     }

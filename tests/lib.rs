@@ -47,11 +47,17 @@ pub fn built(name: &str) -> PathBuf {
     target.join("x86_64-unknown-linux-gnu").join(name)
 }
 
-/// Runs cargo in the workspace.
+/// Runs cargo in the workspace, as if from a shell: what our own cargo tells us of our package would make ring's build
+/// script run again, and with it everything that stands on ring.
 #[must_use]
 pub fn cargo(arguments: &[&str]) -> Output {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Command::new(cargo).args(arguments).current_dir(top()).output().expect("cargo runs")
+    let mut command = Command::new(cargo);
+    let of_our_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| of_our_package(name)) {
+        command.env_remove(name);
+    }
+    command.args(arguments).current_dir(top()).output().expect("cargo runs")
 }
 
 pub mod deaths;

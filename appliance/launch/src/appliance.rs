@@ -40,8 +40,13 @@ pub(crate) fn daemon(elf: &Path) -> Result<PathBuf, NoAppliance> {
 fn built(cargo: &Path, workspace: &Path) -> Result<PathBuf, NoAppliance> {
     eprintln!("gatehouse: building the appliance (cargo build --release -p appliance -p xentropyd)");
     let words = ["build", "--quiet", "--release", "--package", "appliance", "--package", "xentropyd"];
-    let status =
-        Command::new(cargo).args(words).current_dir(workspace).status().map_err(NoAppliance::NoCargo)?;
+    let mut command = Command::new(cargo);
+    // What cargo tells us of our own package would make ring's build script run again, and with it half of the build.
+    let of_our_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| of_our_package(name)) {
+        command.env_remove(name);
+    }
+    let status = command.args(words).current_dir(workspace).status().map_err(NoAppliance::NoCargo)?;
     if !status.success() {
         return Err(NoAppliance::DoesNotBuild);
     }
