@@ -1,5 +1,5 @@
-//! Whom door 10001 calls, and how often: only the address that called, never ourselves, and never so often that
-//! somebody could send us against a third party.
+//! Whom door 10001 calls, and how often: only the address that called, never ourselves, and never so often
+//! that somebody could send us against a third party.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -38,8 +38,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// `own` are our addresses with the length of their networks' prefixes; at a `shared` address others stand
-    /// beside the one who called: a gateway that translates, a balancer.
+    /// `own` are our addresses with the length of their networks' prefixes; at a `shared` address others
+    /// stand beside the one who called: a gateway that translates, a balancer.
     #[must_use]
     pub fn new(own: Vec<(IpAddr, u8)>, shared: Vec<IpAddr>) -> Self {
         Self { own, shared, called: Vec::new(), allowed: BURST, refilled: Instant::START }

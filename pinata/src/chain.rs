@@ -1,5 +1,5 @@
-//! The ledger as lines of which none can be taken away unseen: each ends with the hash of itself and all before it,
-//! and the last hash is published.
+//! The ledger as lines of which none can be taken away unseen: each ends with the hash of itself and all
+//! before it, and the last hash is published.
 
 use core::fmt;
 use sha2::{Digest as _, Sha256};

@@ -75,8 +75,8 @@ pub struct Pinata {
 }
 
 impl Pinata {
-    /// A piñata with `words` in it; the vector becomes the only copy. `bounty` tells visitors what they are worth.
-    /// Without `rules` nobody is called back, and door 10001 is closed.
+    /// A piñata with `words` in it; the vector becomes the only copy. `bounty` tells visitors what they are
+    /// worth. Without `rules` nobody is called back, and door 10001 is closed.
     ///
     /// # Errors
     /// When the certificates cannot be used.
@@ -117,8 +117,8 @@ impl Pinata {
         DOORS.into_iter().filter(|door| *door != Door::CallBack || self.rules.is_some())
     }
 
-    /// Receives one visitor at one door, until both have hung up, and writes down what came of it. `dial` connects
-    /// to the address it is given; only door 10001 uses it.
+    /// Receives one visitor at one door, until both have hung up, and writes down what came of it. `dial`
+    /// connects to the address it is given; only door 10001 uses it.
     pub async fn receive<S, T, D>(
         &self,
         door: Door,

@@ -1,7 +1,7 @@
 //! The CA and the certificates of the three doors.
 //!
-//! By default they are made in memory and nobody ever has them: the CA's key is wiped as soon as it has signed three
-//! certificates, so that nobody, not even the operator, can make a fourth.
+//! By default they are made in memory and nobody ever has them: the CA's key is wiped as soon as it has
+//! signed three certificates, so that nobody, not even the operator, can make a fourth.
 
 use core::fmt;
 use core::time::Duration;
@@ -54,8 +54,8 @@ impl From<Flaw> for BadPinata {
 }
 
 impl Keys {
-    /// Makes a CA and its three certificates, `now` since 1970; the server's is for `names`. The CA's key is gone
-    /// when this returns.
+    /// Makes a CA and its three certificates, `now` since 1970; the server's is for `names`. The CA's key
+    /// is gone when this returns.
     ///
     /// # Errors
     /// When there is no entropy, a name is no name, or the dates are not on the calendar.
@@ -69,8 +69,8 @@ impl Keys {
         Ok(Self { ca_key_is_gone: true, ..keys })
     }
 
-    /// Takes a CA that the operator has, its revocation lists, and a certificate for each door in the order of
-    /// [`crate::DOORS`]: a server's and two clients'.
+    /// Takes a CA that the operator has, its revocation lists, and a certificate for each door in the order
+    /// of [`crate::DOORS`]: a server's and two clients'.
     ///
     /// # Errors
     /// When the CA or a list cannot be read.

@@ -143,7 +143,8 @@ impl Ledger {
         }
     }
 
-    /// The next line for the console, if one is due: at most one each minute for each door. Ask until there is none.
+    /// The next line for the console, if one is due: at most one each minute for each door. Ask until there
+    /// is none.
     pub fn line(&mut self, now: u64) -> Option<String> {
         let due = |door: Door| {
             let told = self.told.get(door.place()).copied().flatten();

@@ -1,7 +1,7 @@
 //! The piñata: a secret on the open internet behind client-certificate authentication.
 //!
-//! Whoever shows a certificate of the piñata's CA, or has found a way around that, is told the secret. There are
-//! three doors, a page with the rules, and a ledger of all who tried.
+//! Whoever shows a certificate of the piñata's CA, or has found a way around that, is told the secret.
+//! There are three doors, a page with the rules, and a ledger of all who tried.
 //!
 //! * `doors`: the three ports, and what happens behind each.
 //! * `secret`: what is inside, and the one way to it.
@@ -11,8 +11,8 @@
 //! * `chain`: the ledger as lines of which none can be taken away unseen.
 //! * `page`: what visitors read.
 //!
-//! Nothing here opens a socket, reads a clock or prints: streams, timers and the calendar are given, and whoever
-//! owns the outside dials for door 10001. Nothing grows with the number of visitors.
+//! Nothing here opens a socket, reads a clock or prints: streams, timers and the calendar are given, and
+//! whoever owns the outside dials for door 10001. Nothing grows with the number of visitors.
 #![forbid(unsafe_code)]
 
 mod callback;

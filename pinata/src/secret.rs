@@ -25,15 +25,15 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Guards `words`; the vector becomes the only copy. Only peers that were verified under exactly `trust` are
-    /// told.
+    /// Guards `words`; the vector becomes the only copy. Only peers that were verified under exactly
+    /// `trust` are told.
     #[must_use]
     pub fn new(words: Vec<u8>, trust: Trust) -> Self {
         Self { words: Zeroizing::new(words), trust }
     }
 
-    /// Tells the secret to whoever brings the proof. Only a verified handshake makes one, and one of another CA is
-    /// not good here.
+    /// Tells the secret to whoever brings the proof. Only a verified handshake makes one, and one of
+    /// another CA is not good here.
     #[must_use]
     pub fn told_to(&self, proof: &Admitted<'_>) -> Option<&[u8]> {
         proof.is_under(&self.trust).then_some(&self.words)

@@ -1,5 +1,5 @@
-//! Every hostile certificate, per TLS version and per door: none gets the secret, every good one does, and the ledger
-//! has each under its kind.
+//! Every hostile certificate, per TLS version and per door: none gets the secret, every good one does, and
+//! the ledger has each under its kind.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 

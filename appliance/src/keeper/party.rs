@@ -1,4 +1,5 @@
-//! The party: the piñata, where the command line wants one, with its doors, its page and its lines for the console.
+//! The party: the piñata, where the command line wants one, with its doors, its page and its lines for the
+//! console.
 
 use super::house::BadHouse;
 use super::settings::{Settings, Visitors};
@@ -28,8 +29,8 @@ const BOUNTY: &str = "The operator has put a secret in. What it is worth, only t
 pub(super) struct Party(Rc<Pinata>);
 
 impl Party {
-    /// Hangs a piñata up, if the command line wants one: with keys that are made now, and with what the bundle's
-    /// secret part holds for it. Without a bundle it is a demo.
+    /// Hangs a piñata up, if the command line wants one: with keys that are made now, and with what the
+    /// bundle's secret part holds for it. Without a bundle it is a demo.
     pub(super) fn prepare<W: World>(
         world: &mut W,
         settings: &Settings,
