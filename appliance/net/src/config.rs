@@ -26,6 +26,9 @@ pub struct Config {
     pub any_ip: bool,
     /// Bytes that connections may use, all together.
     pub budget: usize,
+    /// Bytes that each connection costs those who speak over it: they count against the budget too, so that the oldest
+    /// connections at rest go before the memory of the layers above does.
+    pub above: usize,
     /// What one source may have while others need the rest.
     pub share: Share,
 }
@@ -49,7 +52,7 @@ impl Default for Share {
 impl Default for Config {
     fn default() -> Self {
         let (budget, share) = (16 << 20, Share::default());
-        Self { addresses: Vec::new(), gateways: Vec::new(), any_ip: false, budget, share }
+        Self { addresses: Vec::new(), gateways: Vec::new(), any_ip: false, budget, above: 0, share }
     }
 }
 

@@ -30,14 +30,16 @@ pub(super) struct Rooms {
     tickets_are_shared: bool,
     house: Rc<House>,
     tally: Rc<Tally>,
+    brim: usize,
 }
 
 impl Rooms {
-    /// The rooms of a house; `tally` counts who comes.
-    pub(super) fn of(furnished: Furnished, tally: Rc<Tally>) -> Rc<Self> {
+    /// The rooms of a house; `tally` counts who comes. Nobody is let in while more than `brim` bytes are in use: those
+    /// who are inside need the rest.
+    pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, brim: usize) -> Rc<Self> {
         let Furnished { front, tickets_are_shared, mut house } = furnished;
         house.figures = Some(tally.clone());
-        Rc::new(Self { front, tickets_are_shared, house: Rc::new(house), tally })
+        Rc::new(Self { front, tickets_are_shared, house: Rc::new(house), tally, brim })
     }
 
     /// Takes up no TLS session that was begun before; false when there are no random bytes for new ones. A secret that
@@ -59,6 +61,11 @@ impl Rooms {
     async fn welcome(self: Rc<Self>, listener: Listener, port: u16, door: Door, tasks: Tasks) {
         loop {
             let stream = listener.accept().await;
+            if runtime::heap::in_use() > self.brim {
+                self.tally.refused();
+                stream.abort();
+                continue;
+            }
             let rooms = self.clone();
             let inside = tasks.clone();
             match door {

@@ -14,6 +14,8 @@ use tls::Calendar;
 use world::{Full, Help, Instant, Nic, NicFacts, Received, World};
 use zeroize::Zeroizing;
 
+/// What a connection costs in TLS, HTTP and its task while nothing happens on it, and some more for when it does.
+const ABOVE: usize = 12 * 1024;
 /// Steps of tasks between two looks at the frames.
 const STEPS: usize = 256;
 
@@ -64,8 +66,9 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let party = Party::prepare(world, &settings, &calendar).map_err(Ended::House)?;
     let page = party.as_ref().map(Party::page);
     let furnished = house::furnish(world, &settings, &calendar, page).map_err(Ended::House)?;
-    let rooms = Rooms::of(furnished, tally.clone());
-    let budget = budget(world, &settings);
+    let memory = world.memory(settings.limit);
+    let rooms = Rooms::of(furnished, tally.clone(), memory / 8 * 7);
+    let budget = budget(world, memory);
     loop {
         let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
         // Without keys the machine was copied just now: once more from the beginning.
@@ -93,8 +96,7 @@ fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
 }
 
 /// Bytes for connections: half of what there is; the other half is theirs who speak over them.
-fn budget<W: World>(world: &mut W, settings: &Settings) -> usize {
-    let memory = world.memory(settings.limit);
+fn budget<W: World>(world: &mut W, memory: usize) -> usize {
     let budget = memory / 2;
     world.say(&format!("memory: {} MiB for connections of {} MiB", budget >> 20, memory >> 20));
     budget
@@ -128,7 +130,13 @@ impl Life {
     ) -> Result<Self, BadConfig> {
         let cidr = |&(address, prefix): &_| Cidr { address, prefix };
         let addresses = settings.addresses.iter().map(cidr).collect();
-        let config = Config { addresses, gateways: settings.gateways.clone(), budget, ..Config::default() };
+        let config = Config {
+            addresses,
+            gateways: settings.gateways.clone(),
+            budget,
+            above: ABOVE,
+            ..Config::default()
+        };
         let (facts, now) = (world.nic().facts(), world.now());
         let net = Net::new(config, facts, Keys::new(*keys), now)?;
         Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone() })

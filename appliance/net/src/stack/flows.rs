@@ -24,7 +24,7 @@ impl Stack {
         let number = self.flows.insert(flow);
         self.places.insert(ends, number);
         self.sources.add(ends.remote.ip());
-        self.used += RECORD;
+        self.used += self.record;
         self.set_resting(number, Some(self.now));
         self.tell_news(number);
         number
@@ -153,7 +153,7 @@ impl Stack {
         let Some(flow) = self.flows.get_mut(number) else { return };
         if !flow.is_over() {
             let live = flow.live().map_or(0, |live| live.cost());
-            self.used = self.used.saturating_sub(live + RECORD);
+            self.used = self.used.saturating_sub(live + self.record);
             self.places.remove(&flow.ends);
             self.sources.remove(flow.ends.remote.ip());
             flow.life = as_what;

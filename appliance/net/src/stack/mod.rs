@@ -3,7 +3,6 @@
 mod api;
 mod arrive;
 mod flows;
-#[cfg(test)]
 pub(crate) use flows::RECORD;
 mod serve;
 mod shake;
@@ -57,6 +56,8 @@ pub(crate) struct Stack {
     made: u64,
     used: usize,
     budget: usize,
+    /// What a connection costs while it is at rest, here and above.
+    record: usize,
     figures: Figures,
     frame: Box<[u8]>,
 }
@@ -98,6 +99,7 @@ impl Stack {
             baked: None,
             made: 0,
             used: 0,
+            record: RECORD.saturating_add(config.above),
             budget: config.budget.saturating_sub(2 * halves * HALF),
             figures: Figures::default(),
             frame: vec![0; LARGEST_FRAME].into_boxed_slice(),

@@ -138,7 +138,7 @@ impl Stack {
     fn establish(&mut self, ends: Ends, ours: Seq, theirs: Seq, options: &Options, window: u16) -> bool {
         let port = ends.local.port();
         let crowded = self.doors.get(&port).is_none_or(|door| door.ready.len() >= BACKLOG);
-        if crowded || !self.make_way(ends.remote.ip()) || !self.make_room(super::flows::RECORD) {
+        if crowded || !self.make_way(ends.remote.ip()) || !self.make_room(self.record) {
             self.figures.refused += 1;
             return false;
         }
@@ -209,7 +209,7 @@ impl Stack {
     /// Calls `remote`. `None` if there is no address or no port to call from.
     pub(crate) fn call(&mut self, local: Option<IpAddr>, remote: SocketAddr) -> Option<(usize, Ends)> {
         let ends = self.free_ends(local, remote)?;
-        if !ends.has_a_peer() || ends.is_land() || !self.make_room(super::flows::RECORD) {
+        if !ends.has_a_peer() || ends.is_land() || !self.make_room(self.record) {
             return None;
         }
         let ours = self.secrets.sequence(&ends, self.now);

@@ -218,6 +218,20 @@ fn the_connection_that_slept_longest_makes_room_and_those_that_talk_stay() {
 }
 
 #[test]
+fn what_a_connection_costs_above_counts_against_the_same_budget() {
+    let (above, budget) = (12 * 1024, 4 << 20);
+    let mut wire = Wire::with(FAIR, crate::Config { budget, above, ..super::cable::config(1) });
+    let listener = wire.handle().listen(PORT).unwrap();
+    let mut streams = Vec::new();
+    for number in 0..1000_u16 {
+        wire.connect_as(super::raw::ends(number + 1), Options { mss: Some(1460), ..Options::default() });
+        streams.push(now(listener.accept()).unwrap());
+    }
+    let figures = wire.handle().figures();
+    assert!(figures.open as usize <= budget / above && figures.evicted > 600, "{figures:?}");
+}
+
+#[test]
 fn a_connection_at_rest_costs_half_a_kilobyte() {
     let record = crate::stack::RECORD;
     assert!(record <= 512, "{record}");
