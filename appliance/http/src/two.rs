@@ -156,8 +156,9 @@ impl Service<Request<Incoming>> for Answers {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.exchange.asked();
-        let (head, _) = request.into_parts();
+        let (head, question) = request.into_parts();
         let mut answer = answer::answer(&self.house, &self.visit, &head);
+        answer.body_mut().answers(question);
         answer.body_mut().belongs_to(&self.exchange);
         ready(Ok(answer))
     }
