@@ -152,6 +152,10 @@ pub struct Figures {
     pub frames_out: u64,
     /// Frames lost because the interface's queue was full.
     pub frames_lost: u64,
+    /// Datagrams that came in.
+    pub letters: u64,
+    /// Datagrams for which nobody waited, or for which there was no room.
+    pub letters_lost: u64,
     /// Connections that were accepted.
     pub accepted: u64,
     /// Connections that were made outward.

@@ -3,7 +3,7 @@
 //! Sans-IO: frames and `now` go in, frames and deadlines come out. The only crate that names smoltcp.
 //!
 //! [`Net`] belongs to the loop, which calls [`Net::turn`]; a [`Handle`] belongs to whoever listens and connects;
-//! a [`Stream`] is one connection, and any executor of this thread can wait for it.
+//! a [`Stream`] is one connection and a [`Postbox`] one UDP port, and any executor of this thread can wait for them.
 #![forbid(unsafe_code)]
 
 mod alarms;
@@ -12,6 +12,7 @@ mod flow;
 mod gate;
 mod house;
 mod out;
+mod post;
 mod secrets;
 mod stack;
 mod stream;
@@ -20,6 +21,7 @@ mod tests;
 mod wire;
 
 pub use config::{BadConfig, Cidr, Config, Figures, Keys, Share};
+pub use post::{Bounce, Letter, PostError, Postbox, Receive, Why};
 pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
 
 use core::cell::RefCell;
@@ -52,7 +54,7 @@ impl Net {
     pub fn turn(&mut self, now: Instant, nic: &mut impl Nic) -> Option<Instant> {
         self.stack.borrow_mut().turn(now, nic)
     }
-    /// True if a stream was touched since the last turn: the next turn will have something to say.
+    /// True if a stream or a postbox was touched since the last turn: the next turn will have something to say.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.stack.borrow().is_busy()

@@ -55,6 +55,12 @@ impl Secrets {
         49152 | u16::try_from(spread & 0x3fff).unwrap_or(0)
     }
 
+    /// A UDP port that nobody can foresee: of all that are free to take (RFC 6056, algorithm 1).
+    pub(crate) fn post(&self, made: u64) -> u16 {
+        let drawn = self.hash(For::Port, ("post", made)) % 64_512;
+        1024 + u16::try_from(drawn).unwrap_or(0)
+    }
+
     /// What smoltcp starts its own numbers with; nothing of them reaches a wire.
     pub(crate) fn seed(&self) -> u64 {
         self.hash(For::Sequence, "seed")

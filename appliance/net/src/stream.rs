@@ -1,6 +1,7 @@
 //! What the layers above see: listeners, streams and connections outward.
 
 use crate::config::Figures;
+use crate::post::{PostError, Postbox};
 use crate::stack::Stack;
 use crate::wire::Ends;
 use core::cell::RefCell;
@@ -34,6 +35,15 @@ impl Handle {
     pub fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Connect {
         let called = self.0.borrow_mut().call(local, remote);
         Connect(called.map(|(number, ends)| Stream { net: self.0.clone(), number, ends }))
+    }
+
+    /// Opens a UDP port: `port`, or, as it should nearly always be, one that nobody can foresee.
+    ///
+    /// # Errors
+    /// When the port is taken, or too many are open.
+    pub fn post(&self, port: Option<u16>) -> Result<Postbox, PostError> {
+        let port = self.0.borrow_mut().open_post(port)?;
+        Ok(Postbox { net: self.0.clone(), port })
     }
 
     /// What was counted so far.

@@ -4,5 +4,6 @@ pub(crate) mod arp;
 pub(crate) mod echo;
 pub(crate) mod ndp;
 pub(crate) mod neighbours;
+pub(crate) mod office;
 pub(crate) mod places;
 pub(crate) mod report;

@@ -6,7 +6,7 @@ use crate::house::echo;
 use crate::house::ndp::{ICMPV6, Ndp};
 use crate::house::report::Report;
 use crate::out::Parcel;
-use crate::wire::{Ends, Ethernet, Ip, Kind, Malformed, ip};
+use crate::wire::{Ends, Ethernet, Ip, Kind, Malformed, ip, udp};
 use std::net::IpAddr;
 use world::{Checksum, Help};
 
@@ -59,6 +59,7 @@ impl Stack {
         }
         match packet.protocol {
             ip::TCP => self.arrive_tcp(&packet, checksum),
+            udp::UDP => self.arrive_udp(&packet, checksum),
             echo::ICMP => self.arrive_icmp(&packet),
             _ => {}
         }

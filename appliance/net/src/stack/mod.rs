@@ -3,6 +3,7 @@
 mod api;
 mod arrive;
 mod flows;
+mod letters;
 pub(crate) use flows::RECORD;
 mod serve;
 mod shake;
@@ -12,7 +13,7 @@ use crate::config::{BadConfig, Config, Figures, Keys};
 use crate::flow::Flow;
 use crate::flow::engine::Engine;
 use crate::gate::{cache::Cache, limit::Limit, sources::Sources, wait::Waiting};
-use crate::house::{neighbours::Neighbours, places::Addresses};
+use crate::house::{neighbours::Neighbours, office::Office, places::Addresses};
 use crate::out::Out;
 use crate::secrets::{Places, Secrets};
 use crate::wire::Ends;
@@ -48,6 +49,9 @@ pub(crate) struct Stack {
     share: usize,
     waiting: Waiting,
     doors: BTreeMap<u16, Door>,
+    office: Office,
+    /// A datagram was sent since the last turn.
+    posted: bool,
     resets: Limit,
     echoes: Limit,
     answers: Limit,
@@ -93,6 +97,8 @@ impl Stack {
             share: config.share.connections,
             waiting: Waiting::new(halves, places),
             doors: BTreeMap::new(),
+            office: Office::default(),
+            posted: false,
             resets: Limit::a_second(200),
             echoes: Limit::a_second(200),
             answers: Limit::a_second(1000),
@@ -110,6 +116,7 @@ impl Stack {
 
     pub(crate) fn turn(&mut self, now: Instant, nic: &mut impl Nic) -> Option<Instant> {
         self.now = now.max(self.now);
+        self.posted = false;
         self.out.flush(nic);
         let more = self.take_frames(nic);
         self.hear_alarms();
@@ -167,7 +174,7 @@ impl Stack {
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        !self.news.is_empty()
+        self.posted || !self.news.is_empty()
     }
 
     /// New keys. What connections have drawn from the old ones they keep; half-done handshakes begin again.
@@ -187,6 +194,7 @@ impl Stack {
         Figures {
             frames_out: self.out.sent,
             frames_lost: self.out.lost,
+            letters_lost: self.office.lost,
             open: self.places.len() as u64,
             half_open: self.cache.len() as u64,
             waiting: self.waiting.len() as u64,

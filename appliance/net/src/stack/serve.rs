@@ -121,14 +121,15 @@ impl Stack {
 
     /// Hears what became of a segment on its way. A way that is said to carry less than every way must is not believed.
     pub(super) fn arrive_report(&mut self, report: &Report) {
+        let Some(seq) = report.seq else { return self.arrive_bounce(report) };
         let Some(number) = self.places.get(&report.ends).copied() else { return };
         let Some(flow) = self.flows.get_mut(number) else { return };
         let calling = matches!(flow.life, Life::Calling { .. });
-        if report.trouble == Trouble::NoWay && calling && report.seq == flow.una {
+        if calling && seq == flow.una && !matches!(report.trouble, Trouble::TooBig(_)) {
             return self.end(number, io::ErrorKind::HostUnreachable);
         }
         let view = flow.view(self.now);
-        let under_way = !report.seq.is_before(view.una) && report.seq.is_before(view.sent);
+        let under_way = !seq.is_before(view.una) && seq.is_before(view.sent);
         let Trouble::TooBig(mtu) = report.trouble else { return };
         let least = if report.ends.remote.is_ipv4() { 552 } else { 1280 };
         let stamps = if flow.peer.stamp.is_some() { 12 } else { 0 };

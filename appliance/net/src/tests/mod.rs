@@ -4,6 +4,7 @@ mod cable;
 mod echo;
 mod forecast;
 mod gate;
+mod letters;
 mod pcap;
 mod raw;
 mod segments;

@@ -30,6 +30,8 @@ pub(super) struct Wire {
     pub(super) end: End,
     pub(super) now: Instant,
     pub(super) deadline: Option<Instant>,
+    /// Frames that carry IP but no TCP.
+    pub(super) others: Vec<Vec<u8>>,
 }
 
 /// Our end of a connection by hand, as the stack sees it: it is `remote`.
@@ -48,7 +50,8 @@ impl Wire {
     pub(super) fn with(weather: Weather, config: Config) -> Self {
         let end = End::new(1, &weather);
         let net = Net::new(config, end.facts(), Keys::new([9; 64]), Instant::START).unwrap();
-        let mut wire = Self { net, end, now: Instant::START + Duration::from_secs(1000), deadline: None };
+        let now = Instant::START + Duration::from_secs(1000);
+        let mut wire = Self { net, end, now, deadline: None, others: Vec::new() };
         wire.turn();
         wire
     }
@@ -82,6 +85,7 @@ impl Wire {
         }
         let ip = Ip::read(ethernet.kind, ethernet.payload).unwrap();
         if ip.protocol != crate::wire::ip::TCP {
+            self.others.push(frame.to_vec());
             return None;
         }
         assert!(Ends::sum_is_right(&ip));
@@ -143,7 +147,7 @@ impl Hand {
     }
 }
 
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(super) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// The ends of a connection from one of our ports to [`PORT`].
 pub(super) fn ends(port: u16) -> Ends {

@@ -1,4 +1,4 @@
-//! Bytes and what they mean: Ethernet, IP, TCP. Nothing here knows a connection.
+//! Bytes and what they mean: Ethernet, IP, TCP, UDP. Nothing here knows a connection.
 //!
 //! Reading never trusts a length; what is not exactly right is `None` and nobody answers it.
 
@@ -6,6 +6,7 @@ pub(crate) mod ip;
 mod seq;
 pub(crate) mod sum;
 mod tcp;
+pub(crate) mod udp;
 
 pub(crate) use ip::{Ethernet, Ip, Kind, Malformed};
 pub(crate) use seq::Seq;
