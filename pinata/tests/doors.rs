@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Kind;
-use tls_bench::hostile::{NAME, Role, cases};
+use tls_bench::hostile::{self, NAME, Role};
 use tls_bench::reckless::{VERSIONS, answering, calling, client, converse, server};
 use tls_bench::{Bench, End, Pipe, close, pipe, read_all, read_some, run, write_all};
 use yard::{PEER, SECRET, Yard, good};
@@ -238,7 +238,7 @@ fn a_crowd_at_the_doors_does_not_grow_and_the_page_goes_on() {
     let pause = yard.tasks.timers().clone();
     run(&yard.tasks, async move { pause.after(Duration::from_secs(15)).await }, async {});
     assert_eq!(pinata.ledger().attempts(), 1_000, "all have gone");
-    let row = &cases(&yard.ca, Role::Client)[0];
+    let row = &hostile::good(&yard.ca, Role::Client);
     assert_eq!(yard.show(&pinata, Door::Server, row, 1).as_deref(), Ok(SECRET), "and there is room again");
 }
 
@@ -330,7 +330,7 @@ fn the_page_has_the_ledger_the_ca_and_the_chain() {
         assert!(page.text.contains(words), "{words}");
     }
     relayed(&yard, &pinata);
-    yard.show(&pinata, Door::Server, &cases(&yard.ca, Role::Client)[0], 1).unwrap_err();
+    yard.show(&pinata, Door::Server, &hostile::good(&yard.ca, Role::Client), 1).unwrap_err();
     let lines = [pinata.line().unwrap(), pinata.line().unwrap()];
     assert!(pinata.line().is_none());
     assert!(

@@ -6,13 +6,16 @@
 mod yard;
 
 use pinata::{DOORS, Door, Outcome};
-use tls_bench::hostile::{Role, cases};
+use tls::Kind;
+use tls_bench::hostile::{self, Role, cases};
 use yard::{SECRET, Yard};
 
 /// What is wrong with what came of it, if anything.
 fn wrong(wanted: Outcome, counted: bool, heard: &Result<Vec<u8>, String>) -> Option<String> {
     let right = match wanted {
         Outcome::Given => heard.as_deref() == Ok(SECRET),
+        // Nobody listens to the end of a flight that is too large, so its sender may be cut off in the middle.
+        Outcome::Refused(Kind::TooLarge) => heard.is_err(),
         _ => heard.as_ref().is_err_and(|why| why.starts_with("AlertReceived")),
     };
     (!right || !counted).then(|| format!("{wanted:?}: counted {counted}, heard {heard:?}"))
@@ -22,7 +25,7 @@ fn every_certificate_at(door: Door) {
     let yard = Yard::default();
     let role = if door == Door::Server { Role::Client } else { Role::Server };
     let rows = cases(&yard.ca, role);
-    assert!(rows.iter().filter(|row| row.kind.is_some()).count() >= 40);
+    assert!(rows.iter().filter(|row| row.kind.is_some()).count() >= 80);
     let mut faults = Vec::new();
     for row in &rows {
         for version in [0, 1] {
@@ -60,8 +63,8 @@ fn nobody_has_a_certificate_of_a_piñata_that_was_made_in_memory() {
     for door in DOORS {
         let role = if door == Door::Server { Role::Client } else { Role::Server };
         let pinata = yard.hang_forgotten();
-        assert!(yard.show(&pinata, door, &cases(&yard.ca, role)[0], 1).is_err());
-        let issuer = Outcome::Refused(tls::Kind::UntrustedIssuer);
+        assert!(yard.show(&pinata, door, &hostile::good(&yard.ca, role), 1).is_err());
+        let issuer = Outcome::Refused(Kind::UntrustedIssuer);
         assert_eq!(pinata.ledger().count(door, issuer), 1);
     }
 }

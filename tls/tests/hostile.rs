@@ -66,6 +66,8 @@ fn to_our_client(bench: &Bench, ca: &Ca, case: &Case, version: usize, expected: 
 fn wrong(case: &Case, (ours, theirs): &Verdict) -> Option<String> {
     let told = match case.kind {
         None => theirs.is_ok(),
+        // Nobody listens to the end of a flight that is too large: its sender may be cut off in the middle of it.
+        Some(Kind::TooLarge) => theirs.is_err(),
         Some(_) => matches!(theirs, Err(Error::AlertReceived(_))),
     };
     let same = ours.err() == case.kind;
@@ -76,7 +78,7 @@ fn wrong(case: &Case, (ours, theirs): &Verdict) -> Option<String> {
 fn every_row(role: Role, meet: impl Fn(&Bench, &Ca, &Case, usize) -> Verdict) {
     let (bench, ca) = (Bench::default(), Ca::new("Hostile CA"));
     let rows = cases(&ca, role);
-    assert!(rows.iter().filter(|row| row.kind.is_some()).count() >= 40);
+    assert!(rows.iter().filter(|row| row.kind.is_some()).count() >= 80);
     let mut faults = Vec::new();
     for row in &rows {
         for version in [0, 1] {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tasks::Tasks;
 use tls::mint::Minted;
 use tls::{Calendar, Key};
-use tls_bench::hostile::{Ca, Case, NAME, Role, cases};
+use tls_bench::hostile::{self, Ca, Case, NAME, Role};
 use tls_bench::reckless::{Shown, VERSIONS, answering, calling, client, converse, server};
 use tls_bench::{End, TODAY, pipe, read_all, run};
 
@@ -37,7 +37,7 @@ impl Default for Yard {
 
 /// A certificate with which nothing is wrong.
 pub(crate) fn good(ca: &Ca, role: Role) -> Shown {
-    let case = cases(ca, role).remove(0);
+    let case = hostile::good(ca, role);
     Shown { chain: case.chain, key: case.key }
 }
 

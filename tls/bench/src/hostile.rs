@@ -2,6 +2,8 @@
 //! unusual and good. The same table serves both directions: a server that looks at clients, and a client that
 //! looks at servers.
 
+mod odd;
+
 use crate::TODAY;
 use crate::der::{Node, Value, resigned, tbs};
 use rcgen::{
@@ -79,7 +81,16 @@ impl Ca {
     /// An intermediate below this one.
     #[must_use]
     pub fn below(&self, name: &str, bend: impl FnOnce(&mut CertificateParams)) -> Self {
-        let (mut params, key) = (ca_params(name), KeyPair::generate().unwrap());
+        self.below_with(name, &rcgen::PKCS_ECDSA_P256_SHA256, bend)
+    }
+
+    fn below_with(
+        &self,
+        name: &str,
+        algorithm: &'static SignatureAlgorithm,
+        bend: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let (mut params, key) = (ca_params(name), KeyPair::generate_for(algorithm).unwrap());
         bend(&mut params);
         let der = params.signed_by(&key, &*self.issuer).unwrap().der().to_vec();
         Self { issuer: Rc::new(Issuer::new(params, key)), der }
@@ -136,19 +147,31 @@ fn leaf_with(
     bend: impl FnOnce(&mut CertificateParams),
 ) -> Leaf {
     let key = KeyPair::generate_for(algorithm).unwrap();
+    let mut params = leaf_params(role);
+    bend(&mut params);
+    let der = params.signed_by(&key, &*ca.issuer).unwrap().der().to_vec();
+    Leaf { der, key: key.serialize_der() }
+}
+
+fn leaf_params(role: Role) -> CertificateParams {
     let mut params = params("leaf");
     params.is_ca = IsCa::ExplicitNoCa;
     params.serial_number = Some(SerialNumber::from_slice(&SERIAL));
     params.subject_alt_names = CertificateParams::new([NAME.to_owned()]).unwrap().subject_alt_names;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![purpose(role)];
-    bend(&mut params);
-    let der = params.signed_by(&key, &*ca.issuer).unwrap().der().to_vec();
-    Leaf { der, key: key.serialize_der() }
+    params
 }
 
 fn leaf(ca: &Ca, role: Role, bend: impl FnOnce(&mut CertificateParams)) -> Leaf {
     leaf_with(ca, role, &rcgen::PKCS_ECDSA_P256_SHA256, bend)
+}
+
+/// The first row of the table: a certificate with which nothing is wrong.
+#[must_use]
+pub fn good(ca: &Ca, role: Role) -> Case {
+    let Leaf { der, key } = leaf(ca, role, |_| {});
+    Case { name: "nothing is wrong", kind: None, chain: vec![der], key, crls: Vec::new() }
 }
 
 /// The table, for one CA.
@@ -156,12 +179,19 @@ fn leaf(ca: &Ca, role: Role, bend: impl FnOnce(&mut CertificateParams)) -> Leaf 
 pub fn cases(ca: &Ca, role: Role) -> Vec<Case> {
     let mut rows = Rows { ca, role, rows: Vec::new() };
     rows.good();
+    rows.odd_and_good();
     rows.lenient();
     rows.issuers();
     rows.dates_and_uses();
     rows.chains();
+    rows.lineages();
+    rows.crowds();
+    rows.uses();
     rows.bent();
+    rows.keys();
+    rows.signatures();
     rows.bytes();
+    rows.encodings();
     rows.revoked();
     rows.rows
 }
@@ -210,7 +240,7 @@ impl Rows<'_> {
 
     fn good(&mut self) {
         let (ca, role) = (self.ca, self.role);
-        self.one("nothing is wrong", None, leaf(ca, role, |_| {}));
+        self.rows.push(good(ca, role));
         self.one(
             "no extended key usage: good for all",
             None,
