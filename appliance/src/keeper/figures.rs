@@ -1,5 +1,6 @@
 //! The live figures: what the appliance tells anybody about itself. Nothing secret is among them.
 
+use super::well;
 use core::cell::{Cell, RefCell};
 use http::Figures;
 use net::Handle;
@@ -42,6 +43,7 @@ impl Tally {
 impl Figures for Tally {
     fn now(&self) -> Vec<(&'static str, String)> {
         let net = self.handle.borrow().as_ref().map(Handle::figures).unwrap_or_default();
+        let entropy = well::provenance();
         let up = (self.now.get() - self.began.get()).as_secs();
         vec![
             ("up", format!("{}:{:02}:{:02}", up / 3600, up / 60 % 60, up % 60)),
@@ -54,6 +56,8 @@ impl Figures for Tally {
             ("frames out", net.frames_out.to_string()),
             ("half open", net.half_open.to_string()),
             ("cookies", net.cookies.to_string()),
+            ("entropy", format!("{:?}, {} s ago", entropy.diet, entropy.age.as_secs()).to_lowercase()),
+            ("seeds", entropy.reseeds.to_string()),
         ]
     }
 }

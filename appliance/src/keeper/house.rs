@@ -10,7 +10,6 @@ use std::rc::Rc;
 use tls::mint::{self, Unmintable, Validity};
 use tls::{Calendar, ClientPolicy, Flaw, Front, Key, TicketSecret, TooShort, Trust};
 use world::World;
-use zeroize::Zeroizing;
 
 /// The house cannot be opened: what is wrong and what would help.
 #[derive(Debug)]
@@ -62,28 +61,29 @@ pub(super) struct Furnished {
 
 /// The house that the world was given, or the one that says that there is none; or the page of a piñata.
 pub(super) fn furnish<W: World>(
-    world: &mut W,
+    world: &W,
     settings: &Settings,
     calendar: &Calendar,
+    secrets: Option<&[u8]>,
     pinata: Option<Rc<dyn Shelf>>,
 ) -> Result<Furnished, BadHouse> {
     let mut furnished = match (pinata, world.boot().bundle) {
         (Some(shelf), _) => of_one_shelf(world, settings, calendar, shelf)?,
-        (None, Some(public)) => out_of_a_bundle(world, Bytes::from_static(public), calendar)?,
+        (None, Some(public)) => out_of_a_bundle(secrets, Bytes::from_static(public), calendar)?,
         (None, None) => of_one_shelf(world, settings, calendar, Rc::new(OnePage::new()))?,
     };
     furnished.house.https_port = settings.published.unwrap_or(furnished.house.https_port);
     Ok(furnished)
 }
 
-fn out_of_a_bundle<W: World>(
-    world: &mut W,
+fn out_of_a_bundle(
+    secrets: Option<&[u8]>,
     public: Bytes,
     calendar: &Calendar,
 ) -> Result<Furnished, BadHouse> {
     let bundle = Bundle::open(public).map_err(BadHouse::Broken)?;
-    let secret = Zeroizing::new(world.take_secrets().ok_or(BadHouse::NoSecrets)?);
-    let secrets = Secrets::open(&secret, &bundle.fingerprint()).map_err(BadHouse::Broken)?;
+    let secrets = Secrets::open(secrets.ok_or(BadHouse::NoSecrets)?, &bundle.fingerprint())
+        .map_err(BadHouse::Broken)?;
     let estate = bundle.estate();
     let sites = estate.sites.iter().enumerate();
     let sites = sites.map(|(place, site)| tls_site(site, estate.profile, secrets.key(place)));

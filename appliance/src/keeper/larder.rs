@@ -1,37 +1,34 @@
 //! The larder: how the pool is fed.
 //!
 //! The host's channel alone counts. Until it has brought a full seed nothing may draw, so [`Larder::fill`] runs before
-//! the first hash table exists. Whatever sits at the other end, a turn ends: it hears so much and no more, and says each
-//! complaint once.
+//! the first hash table exists.
+//!
+//! A host may offer both versions of the channel, and somebody at one of them only. Version 2 is asked first, because it
+//! tells of copies. If nobody has answered there for ten seconds, version 1 is asked too.
+
+mod end;
 
 use super::well;
 use core::time::Duration;
-use entropy::health::Health;
+use end::End;
 use entropy::pool::{Diet, Seeded};
-use entropy::protocol::{CHANNEL_1, CHANNEL_2, Guest, Meaning, Starved, Version};
-use world::{ChannelId, Heard, Instant, World};
+use entropy::protocol::{CHANNEL_1, CHANNEL_2, Version};
+use std::hash::RandomState;
+use world::{Instant, World};
 use zeroize::Zeroizing;
 
-/// What is heard in one turn: so many pieces of so many bytes.
-const PIECES: usize = 32;
-const PIECE: usize = 2048;
+/// Version 2 may take so long to answer before version 1 is asked too.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What feeds the pool.
 pub(crate) struct Larder {
-    channel: Option<ChannelId>,
-    guest: Guest,
-    health: Health,
-    told: Told,
+    ends: Vec<End>,
+    /// Since when an answer is awaited.
+    since: Option<Duration>,
+    /// How the pool was fed when that was last looked at.
+    diet: Option<Diet>,
     /// The host's random device was asked and has not answered.
     asked: bool,
-}
-
-/// What was said on the console, so that it is not said again.
-#[derive(Default)]
-struct Told {
-    diet: Option<Diet>,
-    starved: Option<Starved>,
-    broke: bool,
 }
 
 /// What the loop has to know of a turn.
@@ -44,11 +41,10 @@ pub(crate) struct News {
 }
 
 impl Larder {
-    /// Looks for the host's entropy channel, and shows the well what lies beneath it.
+    /// Looks for the host's entropy channels, and shows the well what lies beneath it.
     pub(crate) fn open<W: World>(world: &mut W, cpu: well::Cpu) -> Self {
         well::dig(cpu, world.generation());
-        let (guest, health) = (Guest::new(Version::Two), Health::new());
-        let mut larder = Self { channel: None, guest, health, told: Told::default(), asked: false };
+        let mut larder = Self { ends: Vec::new(), since: None, diet: None, asked: false };
         larder.find(world);
         larder
     }
@@ -70,123 +66,88 @@ impl Larder {
         }
     }
 
+    /// Makes what needs random bytes, once there are some; nothing when the host asks us to end before. If the machine is
+    /// copied meanwhile, draws fail and with them the making: it is done again with what the host brings then.
+    pub(crate) fn once_fed<W: World, T, E>(
+        &mut self,
+        world: &mut W,
+        mut make: impl FnMut(&mut W) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        while let Some(_seeded) = self.fill(world) {
+            // std draws the keys of its hash tables once and panics if it cannot: better now than in the middle.
+            let _ = RandomState::new();
+            match make(world) {
+                Err(_) if well::is_forked() => {}
+                made => return made.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
     /// Hears the host, asks it for more, and mixes in what else is there.
     pub(crate) fn turn<W: World>(&mut self, world: &mut W) -> News {
-        let (now, forked, mut more) = (moment(world.now()), well::take_fork(), false);
-        if self.channel.is_none() {
-            self.find(world);
-        }
+        let (now, forked) = (moment(world.now()), well::take_fork());
+        self.find(world);
         if forked {
-            self.health.start_over();
-            self.guest.start_over(now);
+            self.ends.iter_mut().for_each(|end| end.start_over(now));
         }
-        if let Some(channel) = self.channel {
-            more = self.hear(world, channel, now);
-            self.guest.turn(now);
-            self.ask(world, channel, now);
-        }
+        let more = self.ends.iter_mut().fold(false, |more, end| end.hear(world, now) | more);
+        let fallback = self.choose(world, now);
+        self.ends.iter_mut().filter(|end| end.speaks).for_each(|end| end.ask(world, now));
         self.stir(world);
         well::turn(now);
         self.tell_of_the_diet(world);
         let alarm = well::patience().map(|left| now + left);
-        let deadline = [more.then_some(now), self.guest.deadline(), alarm].into_iter().flatten().min();
+        let ends = self.ends.iter().filter(|end| end.speaks).filter_map(|end| end.guest.deadline());
+        let deadline = ends.chain([more.then_some(now), fallback, alarm].into_iter().flatten()).min();
         let deadline = deadline.map(|deadline| Instant::START + deadline);
         News { deadline, forked: forked || well::is_forked() }
     }
 
-    /// Version 2, or else version 1: a host may open its port late.
+    /// Looks for what is not there yet, until somebody has answered: a host may open its ports late.
     fn find<W: World>(&mut self, world: &mut W) {
-        let second = world.channel(CHANNEL_2).map(|channel| (channel, Version::Two));
-        let found = second.or_else(|| Some((world.channel(CHANNEL_1)?, Version::One)));
-        if let Some((channel, version)) = found {
-            self.channel = Some(channel);
-            self.guest = Guest::new(version);
+        if self.ends.len() == 2 || self.is_answered() {
+            return;
         }
+        for version in [Version::Two, Version::One] {
+            if self.ends.iter().all(|end| end.version != version)
+                && let Some(channel) = world.channel(version.channel())
+            {
+                self.ends.push(End::of(channel, version));
+            }
+        }
+    }
+
+    /// Whose turn it is to speak: version 2 at once; version 1 when there is no other, or when the other has not answered
+    /// for too long. Says when that will be.
+    fn choose<W: World>(&mut self, world: &mut W, now: Duration) -> Option<Duration> {
+        if self.is_answered() {
+            return None;
+        }
+        let due = *self.since.get_or_insert(now) + PATIENCE;
+        let is_late = now >= due && self.ends.len() == 2;
+        let is_alone = self.ends.len() == 1;
+        for end in self.ends.iter_mut().filter(|end| !end.speaks) {
+            end.speaks = is_alone || is_late || end.version == Version::Two;
+            if is_late && end.version == Version::One {
+                world.say(&format!("entropy: nobody answers on {CHANNEL_2}: asking on {CHANNEL_1} too"));
+            }
+        }
+        self.ends.iter().any(|end| !end.speaks).then_some(due)
+    }
+
+    fn is_answered(&self) -> bool {
+        self.ends.iter().any(|end| end.answered)
     }
 
     fn say_what_is_awaited<W: World>(&self, world: &mut W) {
-        match self.channel {
-            Some(_) => world.say("entropy: waiting for the host's first seed; no port is open before"),
-            None => world.say(&format!(
-                "entropy: the host offers no channel {CHANNEL_2} or {CHANNEL_1}: no key is made and no port opens; \
-                 give this machine one and run xentropyd on the host"
-            )),
+        if !self.ends.is_empty() {
+            return world.say("entropy: waiting for the host's first seed; no port is open before");
         }
-    }
-
-    /// True when there may be more.
-    fn hear<W: World>(&mut self, world: &mut W, channel: ChannelId, now: Duration) -> bool {
-        let mut piece = Zeroizing::new([0; PIECE]);
-        for _ in 0..PIECES {
-            match world.hear(channel, piece.as_mut_slice()) {
-                Heard::Nothing => return false,
-                Heard::Opened => self.begin(now),
-                Heard::Closed => self.guest.closed(),
-                Heard::Bytes(count) => self.digest(world, piece.get(..count).unwrap_or_default(), now),
-            }
-        }
-        true
-    }
-
-    fn begin(&mut self, now: Duration) {
-        self.health.start_over();
-        self.guest.opened(now);
-        self.told = Told { diet: self.told.diet, ..Told::default() };
-    }
-
-    /// Takes apart what the host sent. Bytes that fail the health tests, and all that follow, count for nothing.
-    fn digest<W: World>(&mut self, world: &mut W, mut bytes: &[u8], now: Duration) {
-        loop {
-            match self.guest.receive(&mut bytes, now) {
-                Ok(None) => return,
-                Ok(Some(meaning)) => self.take(world, meaning),
-                Err(broke) => {
-                    if !core::mem::replace(&mut self.told.broke, true) {
-                        world.say(&format!(
-                            "entropy: not listening to the host until it connects anew: {broke}"
-                        ));
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn take<W: World>(&mut self, world: &mut W, meaning: Meaning<'_>) {
-        match meaning {
-            Meaning::Granted { generation: Some(generation), .. } | Meaning::Generation(generation) => {
-                well::hear_generation(generation);
-            }
-            Meaning::Granted { .. } => {}
-            Meaning::Entropy(bytes) => self.credit(world, bytes),
-            Meaning::Starved(why) => {
-                if self.told.starved.replace(why) != Some(why) {
-                    world.say(&format!("entropy: the host has nothing to give: {why}"));
-                }
-            }
-        }
-    }
-
-    fn credit<W: World>(&mut self, world: &mut W, bytes: &[u8]) {
-        let failed = self.health.failure().is_some();
-        match self.health.judge(bytes) {
-            Ok(tested) => well::credit(&tested),
-            Err(_) if failed => {}
-            Err(unhealthy) => {
-                world.say(&format!(
-                    "entropy: what the host sends is not random and counts for nothing: {unhealthy}"
-                ));
-            }
-        }
-    }
-
-    /// A host that sends what is not random is not asked for more of it.
-    fn ask<W: World>(&mut self, world: &mut W, channel: ChannelId, now: Duration) {
-        if well::is_hungry() && self.health.failure().is_none() {
-            self.guest.ask(now);
-        }
-        let taken = world.tell(channel, self.guest.outbox());
-        self.guest.sent(taken);
+        world.say(&format!(
+            "entropy: the host offers no channel {CHANNEL_2} or {CHANNEL_1}: no key is made and no port opens; \
+             give this machine one and run xentropyd on the host"
+        ));
     }
 
     /// The moment itself and the host's random device are mixed in; neither counts. What was asked for is fetched:
@@ -203,7 +164,7 @@ impl Larder {
 
     fn tell_of_the_diet<W: World>(&mut self, world: &mut W) {
         let diet = well::diet();
-        match (self.told.diet.replace(diet), diet) {
+        match (self.diet.replace(diet), diet) {
             (Some(Diet::Fed), Diet::Stale) => {
                 world
                     .say("entropy: not fed for ten minutes; serving on from the pool: is xentropyd running?");
@@ -219,5 +180,7 @@ fn moment(now: Instant) -> Duration {
     now - Instant::START
 }
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod tests;

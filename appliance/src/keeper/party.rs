@@ -13,7 +13,6 @@ use std::rc::Rc;
 use tasks::Tasks;
 use tls::Calendar;
 use world::{Instant, World};
-use zeroize::Zeroizing;
 
 /// What is in a piñata that nobody has filled.
 const DEMO: &[u8] = b"This is a demo: the pinata was hung up empty. You got in all the same. Well done.\n";
@@ -32,13 +31,14 @@ impl Party {
     /// Hangs a piñata up, if the command line wants one: with keys that are made now, and with what the
     /// bundle's secret part holds for it. Without a bundle it is a demo.
     pub(super) fn prepare<W: World>(
-        world: &mut W,
+        world: &W,
         settings: &Settings,
         calendar: &Calendar,
+        secrets: Option<&[u8]>,
     ) -> Result<Option<Self>, BadHouse> {
         let Some(visitors) = settings.pinata else { return Ok(None) };
         let (words, bounty) = match world.boot().bundle {
-            Some(public) => (filling(world, Bytes::from_static(public))?, BOUNTY),
+            Some(public) => (filling(secrets, Bytes::from_static(public))?, BOUNTY),
             None => (DEMO.to_vec(), DEMO_BOUNTY),
         };
         let names: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
@@ -74,10 +74,10 @@ impl Party {
 }
 
 /// What the operator has put into the bundle for the piñata.
-fn filling<W: World>(world: &mut W, public: Bytes) -> Result<Vec<u8>, BadHouse> {
+fn filling(secrets: Option<&[u8]>, public: Bytes) -> Result<Vec<u8>, BadHouse> {
     let bundle = Bundle::open(public).map_err(BadHouse::Broken)?;
-    let secret = Zeroizing::new(world.take_secrets().ok_or(BadHouse::NoSecrets)?);
-    let secrets = Secrets::open(&secret, &bundle.fingerprint()).map_err(BadHouse::Broken)?;
+    let secrets = Secrets::open(secrets.ok_or(BadHouse::NoSecrets)?, &bundle.fingerprint())
+        .map_err(BadHouse::Broken)?;
     secrets.named("pinata").map(<[u8]>::to_vec).ok_or(BadHouse::EmptyPinata)
 }
 

@@ -61,11 +61,18 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     }
     let mut larder = Larder::open(world, cpu);
     let calendar = Calendar::at(world.wall_clock());
-    let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
+    let secrets = world.take_secrets().map(Zeroizing::new);
+    let prepare = |world: &mut W| {
+        let secrets = secrets.as_ref().map(|secrets| secrets.as_slice());
+        let party = Party::prepare(world, &settings, &calendar, secrets)?;
+        let page = party.as_ref().map(Party::page);
+        Ok((house::furnish(world, &settings, &calendar, secrets, page)?, party))
+    };
+    let Some((furnished, party)) = larder.once_fed(world, prepare).map_err(Ended::House)? else {
+        return Ok(Ended::Asked);
+    };
+    drop(secrets);
     let tally = Tally::beginning(world.now());
-    let party = Party::prepare(world, &settings, &calendar).map_err(Ended::House)?;
-    let page = party.as_ref().map(Party::page);
-    let furnished = house::furnish(world, &settings, &calendar, page).map_err(Ended::House)?;
     let memory = world.memory(settings.limit);
     let rooms = Rooms::of(furnished, tally.clone(), memory / 8 * 7);
     let budget = budget(world, memory);

@@ -9,6 +9,7 @@ use core::time::Duration;
 use entropy::Moment;
 use entropy::health::Tested;
 use entropy::pool::{Diet, Forked, NotSeeded, Pool, STALE_AFTER, Seeded, Witness};
+use entropy::protocol::Version;
 use runtime::Refused;
 use world::Generation;
 use zeroize::Zeroizing;
@@ -26,6 +27,50 @@ struct Well {
     generation: Option<Generation>,
     /// Seen, and not yet told to the loop.
     forked: bool,
+    host: Option<Version>,
+    credited: u64,
+    forks: u64,
+    refused: u64,
+    complaints: [u64; Complaint::KINDS],
+}
+
+/// Where the random bytes come from and how well: for figures and alarms. Nothing secret is among it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Provenance {
+    /// How the pool is fed; [`Diet::Stale`] is the alarm.
+    pub(crate) diet: Diet,
+    /// Time since a seed was taken up last.
+    pub(crate) age: Duration,
+    /// Seeds taken up.
+    pub(crate) reseeds: u64,
+    /// Which version of the protocol the host spoke last.
+    pub(crate) host: Option<Version>,
+    /// Bits of the host that passed the tests and were counted.
+    pub(crate) credited: u64,
+    /// Times that this machine was seen to be copied or put back in time.
+    pub(crate) forks: u64,
+    /// Draws refused between such a moment and the next seed.
+    pub(crate) refused: u64,
+    /// What the host was complained of, in the order of [`Complaint`].
+    pub(crate) complaints: [u64; Complaint::KINDS],
+}
+
+/// What there is to complain of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// It broke the protocol.
+    Broke,
+    /// Its bytes failed a health test.
+    Unhealthy,
+    /// Its source has failed.
+    SourceFailed,
+    /// Its source is still being tested.
+    StartingUp,
+}
+
+impl Complaint {
+    /// How many there are.
+    pub(crate) const KINDS: usize = 4;
 }
 
 /// Fills `out` from the pool: the one source behind every random byte of the appliance.
@@ -72,6 +117,7 @@ pub(crate) fn credit(tested: &Tested<'_>) {
         let numbers = well.numbers();
         well.pool.stir(numbers.as_slice());
         well.pool.credit(tested);
+        well.credited += u64::from(tested.bits());
     });
 }
 
@@ -88,6 +134,32 @@ pub(crate) fn turn(now: Moment) {
 /// The proof that draws are answered.
 pub(crate) fn seeded() -> Result<Seeded, NotSeeded> {
     WELL.with_borrow(|well| well.pool.seeded())
+}
+
+/// The host has answered, in this version of the protocol.
+pub(crate) fn note_host(version: Version) {
+    WELL.with_borrow_mut(|well| well.host = Some(version));
+}
+
+/// The host was complained of.
+pub(crate) fn note_complaint(of: Complaint) {
+    WELL.with_borrow_mut(|well| {
+        well.complaints.get_mut(of as usize).into_iter().for_each(|count| *count += 1)
+    });
+}
+
+/// How all stands.
+pub(crate) fn provenance() -> Provenance {
+    WELL.with_borrow(|well| Provenance {
+        diet: well.pool.diet(),
+        age: well.pool.age(),
+        reseeds: well.pool.reseeds(),
+        host: well.host,
+        credited: well.credited,
+        forks: well.forks,
+        refused: well.refused,
+        complaints: well.complaints,
+    })
 }
 
 /// True when the host should be asked for more.
@@ -107,14 +179,18 @@ pub(crate) fn diet() -> Diet {
 
 impl Well {
     fn new() -> Self {
-        Self { pool: Pool::new(), cpu: None, generation: None, forked: false }
+        let (pool, complaints) = (Pool::new(), [0; Complaint::KINDS]);
+        let (cpu, generation, host) = (None, None, None);
+        Self { pool, cpu, generation, forked: false, host, credited: 0, forks: 0, refused: 0, complaints }
     }
 
     fn draw(&mut self, out: &mut [u8]) -> Result<(), NotSeeded> {
         self.look();
         let numbers = self.numbers();
         self.pool.twist(numbers.as_slice());
-        self.pool.draw(out)
+        let drawn = self.pool.draw(out);
+        self.refused += u64::from(drawn.is_err());
+        drawn
     }
 
     fn look(&mut self) {
@@ -125,7 +201,9 @@ impl Well {
     }
 
     fn note(&mut self, witness: Witness, generation: u128) {
-        self.forked |= self.pool.generation(witness, generation) == Some(Forked);
+        let forked = self.pool.generation(witness, generation) == Some(Forked);
+        self.forked |= forked;
+        self.forks += u64::from(forked);
     }
 
     /// Four numbers of the CPU's own; zeros where there are none.

@@ -1,209 +1,10 @@
-//! A larder and whatever may sit at the other end of its channel, in simulated time.
+//! A larder before whatever may sit at the other end of its channels.
 
+use super::bench::{Bench, Other, daemon};
+use super::end::{PIECE, PIECES};
 use super::*;
-use core::cell::Cell;
-use entropy::protocol::{BANNER_1, Host};
-use entropy::stream::Stream;
+use entropy::protocol::BANNER_1;
 use runtime::Refused;
-use std::collections::VecDeque;
-use std::rc::Rc;
-use world::{Boot, Full, Generation, Help, Nic, NicFacts, Offload, Received};
-
-/// Who sits at the other end.
-enum Other {
-    Nobody,
-    /// xentropyd, and what it feeds.
-    Daemon(Box<Host>, Stream),
-    Says(&'static [u8]),
-    /// Says its line and then this one byte for ever.
-    SaysForEver(&'static [u8], u8),
-}
-
-struct Bench {
-    now: Duration,
-    name: &'static str,
-    other: Other,
-    under_way: VecDeque<u8>,
-    opening: bool,
-    closing: bool,
-    said: Vec<String>,
-    heard: usize,
-    generation: Rc<Cell<u128>>,
-    stop_at: Duration,
-    boot: Boot,
-    nic: NoNic,
-}
-
-struct NoNic;
-
-impl Nic for NoNic {
-    fn facts(&self) -> NicFacts {
-        NicFacts { mac: [2, 0, 0, 0, 0, 1], mtu: 1500, offload: Offload::default() }
-    }
-
-    fn receive(&mut self, _frame: &mut [u8]) -> Option<Received> {
-        None
-    }
-
-    fn send(&mut self, _frame: &[u8], _help: Help) -> Result<(), Full> {
-        Ok(())
-    }
-
-    fn flush(&mut self) {}
-}
-
-fn daemon(generation: u128, food: u8) -> Other {
-    Other::Daemon(Box::new(Host::new(generation, 1024)), Stream::new(&[food; 32]))
-}
-
-impl Bench {
-    fn with(other: Other) -> Self {
-        Self {
-            now: Duration::from_secs(1),
-            name: CHANNEL_2,
-            opening: !matches!(other, Other::Nobody),
-            other,
-            under_way: VecDeque::new(),
-            closing: false,
-            said: Vec::new(),
-            heard: 0,
-            generation: Rc::new(Cell::new(7)),
-            stop_at: Duration::MAX,
-            boot: Boot::default(),
-            nic: NoNic,
-        }
-    }
-
-    /// The one that was there goes, another comes.
-    fn replace(&mut self, other: Other) {
-        self.closing = true;
-        self.opening = !matches!(other, Other::Nobody);
-        self.other = other;
-        self.under_way.clear();
-    }
-
-    fn talk(&mut self) {
-        match &mut self.other {
-            Other::Daemon(host, stream) => {
-                while host.appetite() > 0 && host.outbox().is_empty() {
-                    let mut piece = [0; 256];
-                    stream.draw(&mut piece);
-                    host.pour(&piece);
-                    self.under_way.extend(host.outbox());
-                    host.sent(host.outbox().len());
-                }
-            }
-            Other::SaysForEver(_, byte) => self.under_way.extend([*byte; 8192]),
-            Other::Nobody | Other::Says(_) => {}
-        }
-    }
-
-    fn count(&self, word: &str) -> usize {
-        self.said.iter().filter(|line| line.contains(word)).count()
-    }
-
-    /// Lives with the larder for so long; the loop turns at least once a second.
-    fn live(&mut self, larder: &mut Larder, seconds: u64) -> bool {
-        let end = self.now + Duration::from_secs(seconds);
-        let mut forked = false;
-        while self.now < end {
-            forked |= larder.turn(self).forked;
-            self.wait(Some(Instant::START + self.now + Duration::from_secs(1)));
-        }
-        forked
-    }
-
-    fn starves(&mut self, word: &str) {
-        self.stop_at = self.now + Duration::from_secs(100);
-        let mut larder = Larder::open(self, || None);
-        assert!(larder.fill(self).is_none(), "it was seeded: {:?}", self.said);
-        assert_eq!(self.count(word), 1, "{word}: {:?}", self.said);
-        assert!(self.said.len() < 4, "{:?}", self.said);
-    }
-}
-
-impl World for Bench {
-    type Nic = NoNic;
-
-    fn nic(&mut self) -> &mut NoNic {
-        &mut self.nic
-    }
-
-    fn now(&self) -> Instant {
-        Instant::START + self.now
-    }
-
-    fn wall_clock(&self) -> Duration {
-        self.now
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) {
-        self.talk();
-        if self.under_way.is_empty() && !self.opening && !self.closing {
-            let until = deadline.map_or(self.stop_at, |deadline| deadline - Instant::START);
-            self.now = until.min(self.stop_at).max(self.now);
-        }
-        self.now += Duration::from_millis(1);
-    }
-
-    fn channel(&mut self, name: &str) -> Option<ChannelId> {
-        (name == self.name).then_some(ChannelId(0))
-    }
-
-    fn hear(&mut self, _channel: ChannelId, into: &mut [u8]) -> Heard {
-        if core::mem::take(&mut self.closing) {
-            return Heard::Closed;
-        }
-        if core::mem::take(&mut self.opening) {
-            if let Other::Says(line) | Other::SaysForEver(line, _) = self.other {
-                self.under_way.extend(line);
-            }
-            return Heard::Opened;
-        }
-        let count = self.under_way.len().min(into.len());
-        self.heard += count;
-        into.iter_mut().zip(self.under_way.drain(..count)).for_each(|(to, byte)| *to = byte);
-        if count == 0 { Heard::Nothing } else { Heard::Bytes(count) }
-    }
-
-    fn tell(&mut self, _channel: ChannelId, bytes: &[u8]) -> usize {
-        if let Other::Daemon(host, _) = &mut self.other {
-            host.receive(bytes, self.now).unwrap();
-            self.under_way.extend(host.outbox());
-            host.sent(host.outbox().len());
-        }
-        bytes.len()
-    }
-
-    fn boot(&self) -> &Boot {
-        &self.boot
-    }
-
-    fn memory(&self, limit: Option<usize>) -> usize {
-        limit.unwrap_or(usize::MAX)
-    }
-
-    fn take_secrets(&mut self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn host_random(&mut self, _into: &mut [u8]) -> usize {
-        0
-    }
-
-    fn generation(&self) -> Generation {
-        let number = self.generation.clone();
-        Rc::new(move || Some(number.get()))
-    }
-
-    fn asked_to_stop(&mut self) -> bool {
-        self.now >= self.stop_at
-    }
-
-    fn say(&mut self, line: &str) {
-        self.said.push(line.to_owned());
-    }
-}
 
 fn fed(bench: &mut Bench) -> Larder {
     let mut larder = Larder::open(bench, || None);
@@ -283,10 +84,11 @@ fn a_copy_draws_nothing_before_a_host_has_answered_a_new_hello() {
     let mut larder = fed(&mut bench);
     // Bytes that were under way when the machine was saved reach each of its copies.
     let Other::Daemon(host, stream) = &mut bench.other else { panic!() };
-    host.receive(larder.guest.outbox(), bench.now).unwrap();
-    larder.guest.ask(bench.now);
-    host.receive(larder.guest.outbox(), bench.now).unwrap();
-    larder.guest.sent(larder.guest.outbox().len());
+    let guest = &mut larder.ends[0].guest;
+    host.receive(guest.outbox(), bench.now).unwrap();
+    guest.ask(bench.now);
+    host.receive(guest.outbox(), bench.now).unwrap();
+    guest.sent(guest.outbox().len());
     let mut piece = [0; 256];
     stream.draw(&mut piece);
     host.pour(&piece);
@@ -312,4 +114,77 @@ fn the_daemons_word_that_the_machine_was_copied_counts_as_much() {
     bench.replace(daemon(2, 3));
     assert!(bench.live(&mut larder, 60));
     assert_eq!(well::draw(&mut [0; 8]), Ok(()), "fed apart by now");
+}
+
+#[test]
+fn version_1_is_asked_where_nobody_answers_on_version_2_and_not_sooner() {
+    let mut bench = Bench::with(daemon(1, 1));
+    (bench.name, bench.mute) = (CHANNEL_1, Some(CHANNEL_2));
+    let mut larder = Larder::open(&mut bench, || None);
+    bench.live(&mut larder, 9);
+    assert_eq!((well::provenance().host, well::seeded().is_ok()), (None, false), "version 2 has ten seconds");
+    bench.live(&mut larder, 9);
+    assert_eq!((well::provenance().host, well::seeded().is_ok()), (Some(Version::One), true));
+    bench.live(&mut larder, 10);
+    assert_eq!(bench.count("nobody answers on"), 1, "{:?}", bench.said);
+}
+
+#[test]
+fn a_sleep_ends_when_version_1_is_to_be_asked() {
+    let mut bench = Bench::with(Other::Nobody);
+    (bench.name, bench.mute) = (CHANNEL_1, Some(CHANNEL_2));
+    let mut larder = Larder::open(&mut bench, || None);
+    for _ in 0..5 {
+        let deadline = larder.turn(&mut bench).deadline;
+        if bench.count("nobody answers on") == 1 {
+            return assert!(bench.now < Duration::from_secs(12), "at {:?}", bench.now);
+        }
+        bench.wait(deadline);
+    }
+    panic!("it never asked: {:?}", bench.said);
+}
+
+#[test]
+fn a_host_that_answers_on_version_2_is_never_asked_on_version_1() {
+    let mut bench = Bench::with(daemon(1, 1));
+    bench.mute = Some(CHANNEL_1);
+    let mut larder = fed(&mut bench);
+    bench.replace(Other::Nobody);
+    bench.live(&mut larder, 3600);
+    assert_eq!(well::provenance().host, Some(Version::Two));
+    assert_eq!(bench.count("nobody answers on"), 0, "{:?}", bench.said);
+}
+
+#[test]
+fn a_peer_that_comes_and_goes_is_complained_of_once_a_minute() {
+    let mut bench = Bench::with(Other::Nobody);
+    let mut larder = Larder::open(&mut bench, || None);
+    for _ in 0..300 {
+        bench.replace(Other::SaysForEver(b"", 7));
+        for _ in 0..16 {
+            larder.turn(&mut bench);
+            bench.wait(None);
+        }
+        bench.now += Duration::from_secs(1);
+    }
+    let (lines, minutes) = (bench.count("none of them was the answer"), bench.now.as_secs() / 60);
+    assert!((minutes - 2..=minutes + 1).contains(&(lines as u64)), "{lines} lines in {minutes} minutes");
+}
+
+#[test]
+fn what_is_made_while_the_machine_is_copied_is_made_again_and_what_is_wrong_is_not() {
+    let mut bench = Bench::with(daemon(1, 1));
+    let mut larder = Larder::open(&mut bench, || None);
+    let mut tries = 0;
+    let made = larder.once_fed(&mut bench, |bench| {
+        tries += 1;
+        if tries == 1 {
+            bench.generation.set(8);
+        }
+        well::draw(&mut [0; 8]).map(|()| tries)
+    });
+    assert_eq!(made, Ok(Some(2)), "{:?}", bench.said);
+    let wrong: Result<Option<()>, _> = larder.once_fed(&mut bench, |_| Err("a typo in the bundle"));
+    assert_eq!(wrong, Err("a typo in the bundle"));
+    assert_eq!((well::provenance().forks, well::provenance().refused), (1, 1));
 }
