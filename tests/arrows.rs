@@ -23,8 +23,8 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("gatehouse-http", &["world", "bundle", "tasks"]),
     ("pinata", &["world", "tls", "tasks"]),
     ("xentropyd", &["entropy"]),
-    // Both ends of a cable are the same link and the same stack.
-    ("gatehouse", &["world", "bundle", "tasks", "tls", "net", "linux"]),
+    // Both ends of a cable are the same link and the same stack; both sides of an attestation the same text.
+    ("gatehouse", &["world", "bundle", "tasks", "tls", "net", "linux", "pinata"]),
     (
         "appliance",
         &[

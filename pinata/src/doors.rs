@@ -1,5 +1,6 @@
 //! The three doors, and what happens behind each.
 
+use crate::attest::{self, Digits, Nonce};
 use crate::callback::{Rules, Uncalled};
 use crate::keys::{BadPinata, Keys};
 use crate::ledger::{Ledger, Outcome};
@@ -63,15 +64,21 @@ pub struct Pinata {
     trust: Trust,
     ca: Vec<u8>,
     ca_key_is_gone: bool,
+    code: Option<Digits>,
     bounty: String,
-    front: Front,
-    caller: Caller,
-    client: Caller,
-    ours: [Option<Fingerprint>; 3],
+    voices: Voices,
     rules: Option<RefCell<Rules>>,
     ledger: RefCell<Ledger>,
     calendar: Calendar,
     visits: Cell<usize>,
+}
+
+/// How the three doors speak TLS, and what they show.
+struct Voices {
+    front: Front,
+    caller: Caller,
+    client: Caller,
+    ours: [Option<Fingerprint>; 3],
 }
 
 impl Pinata {
@@ -87,29 +94,42 @@ impl Pinata {
         rules: Option<Rules>,
         calendar: Calendar,
     ) -> Result<Self, BadPinata> {
-        let Keys { trust, ca, server, caller, client, ca_key_is_gone } = keys;
+        let (trust, ca, ca_key_is_gone, voices) = voices(keys, &calendar)?;
         let secret = Secret::new(words, trust.clone());
-        let ours = [&server, &caller, &client].map(|own| own.chain.first().map(|leaf| Fingerprint::of(leaf)));
-        let front = front(server, &trust, &calendar)?;
-        let (caller, client) =
-            (towards_anyone(caller, &trust, &calendar)?, towards_anyone(client, &trust, &calendar)?);
         let ledger = RefCell::new(Ledger::new(calendar.seconds().unwrap_or(0), &ca));
-        let (rules, visits) = (rules.map(RefCell::new), Cell::new(0));
-        Ok(Self {
-            secret,
-            trust,
-            ca,
-            ca_key_is_gone,
-            bounty,
-            front,
-            caller,
-            client,
-            ours,
-            rules,
-            ledger,
-            calendar,
-            visits,
-        })
+        let (rules, visits, code) = (rules.map(RefCell::new), Cell::new(0), None);
+        Ok(Self { secret, trust, ca, ca_key_is_gone, code, bounty, voices, rules, ledger, calendar, visits })
+    }
+
+    /// The same piñata, which says that it runs this code.
+    #[must_use]
+    pub fn running(self, code: Digits) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// The same secret and the same ledger behind other keys; the ledger says so.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used: then the secret is wiped with the rest.
+    pub fn rehung(self, keys: Keys) -> Result<Self, BadPinata> {
+        let (trust, ca, ca_key_is_gone, voices) = voices(keys, &self.calendar)?;
+        let secret = self.secret.under(trust.clone());
+        self.ledger.borrow_mut().rehung(Digits::of(&ca));
+        Ok(Self { secret, trust, ca, ca_key_is_gone, voices, visits: Cell::new(0), ..self })
+    }
+
+    /// Whether its keys were made in memory, and can be made anew.
+    #[must_use]
+    pub fn made_its_keys(&self) -> bool {
+        self.ca_key_is_gone
+    }
+
+    /// The answer to a visitor who wants to know whether the secret is here.
+    #[must_use]
+    pub fn attestation(&self, nonce: &Nonce) -> String {
+        let statement = attest::statement(nonce, Digits::of(&self.ca), self.code, self.secret.public_key());
+        let signature = self.secret.sign(&statement);
+        statement + &attest::last_line(signature.as_deref())
     }
 
     /// The doors that are open.
@@ -136,7 +156,7 @@ impl Pinata {
             Some(_visit) => match door {
                 Door::Server => self.answer(stream, timers).await,
                 Door::CallBack => self.call_back(stream, peer, timers, dial).await,
-                Door::Client => self.call(&self.client, stream, timers).await,
+                Door::Client => self.call(&self.voices.client, stream, timers).await,
             },
         };
         self.ledger.borrow_mut().note(door, outcome, self.now());
@@ -165,9 +185,12 @@ impl Pinata {
         &self.ca
     }
 
-    /// Whether nobody has the CA's key.
-    pub(crate) fn key_is_gone(&self) -> bool {
-        self.ca_key_is_gone
+    pub(crate) fn code(&self) -> Option<Digits> {
+        self.code
+    }
+
+    pub(crate) fn public_key(&self) -> Option<Digits> {
+        self.secret.public_key()
     }
 
     pub(crate) fn bounty(&self) -> &str {
@@ -185,7 +208,7 @@ impl Pinata {
     }
 
     async fn answer<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, timers: &Timers) -> Outcome {
-        match self.front.accept(stream, Door::Server.port(), timers, PATIENCE).await {
+        match self.voices.front.accept(stream, Door::Server.port(), timers, PATIENCE).await {
             Ok((session, _)) => self.tell(session, timers).await,
             Err(refused) => Outcome::Refused(refused.kind),
         }
@@ -226,7 +249,7 @@ impl Pinata {
             Err(uncalled) => return uncalled.into(),
         };
         match timers.within(PATIENCE, dial(back)).await {
-            Ok(Ok(stream)) => self.call(&self.caller, stream, timers).await,
+            Ok(Ok(stream)) => self.call(&self.voices.caller, stream, timers).await,
             Ok(Err(_)) | Err(TooLate) => Outcome::Unanswered,
         }
     }
@@ -239,7 +262,7 @@ impl Pinata {
     ) -> Outcome {
         let Some(proof) = session.admitted(&self.trust) else { return Outcome::Refused(Kind::Ours) };
         let Some(words) = self.secret.told_to(&proof) else { return Outcome::Refused(Kind::Ours) };
-        let itself = self.ours.contains(&Some(proof.identity().fingerprint));
+        let itself = self.voices.ours.contains(&Some(proof.identity().fingerprint));
         let told = timers.within(PATIENCE, say(&mut session, words)).await;
         let _ = close(&mut session).await;
         match told {
@@ -267,6 +290,16 @@ impl From<Uncalled> for Outcome {
             Uncalled::TooMany => Self::TooMany,
         }
     }
+}
+
+/// What becomes of keys: whom to believe, the CA, whether its key is gone, and how the doors speak.
+fn voices(keys: Keys, calendar: &Calendar) -> Result<(Trust, Vec<u8>, bool, Voices), BadPinata> {
+    let Keys { trust, ca, server, caller, client, ca_key_is_gone } = keys;
+    let ours = [&server, &caller, &client].map(|own| own.chain.first().map(|leaf| Fingerprint::of(leaf)));
+    let front = front(server, &trust, calendar)?;
+    let (caller, client) =
+        (towards_anyone(caller, &trust, calendar)?, towards_anyone(client, &trust, calendar)?);
+    Ok((trust, ca, ca_key_is_gone, Voices { front, caller, client, ours }))
 }
 
 /// The server's door: whatever it is called, it wants a certificate and takes no session up again.

@@ -1,7 +1,8 @@
 //! The CA and the certificates of the three doors.
 //!
 //! By default they are made in memory and nobody ever has them: the CA's key is wiped as soon as it has
-//! signed three certificates, so that nobody, not even the operator, can make a fourth.
+//! signed three certificates, so that nobody, not even the operator, can make a fourth. Keys that are made here are on
+//! P-256; those that the operator gives may be of any kind that TLS serves here, RSA among them.
 
 use core::fmt;
 use core::time::Duration;

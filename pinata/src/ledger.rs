@@ -1,5 +1,6 @@
 //! Who tried, by kind, door and hour. It holds numbers only: no address, no name, no certificate.
 
+use crate::attest::Digits;
 use crate::chain::Chain;
 use crate::doors::{DOORS, Door};
 use std::collections::VecDeque;
@@ -117,6 +118,7 @@ pub struct Ledger {
     untold: Counts,
     told: [Option<u64>; DOORS.len()],
     chain: Chain,
+    rehung: Option<Digits>,
 }
 
 impl Ledger {
@@ -124,7 +126,8 @@ impl Ledger {
     #[must_use]
     pub fn new(since: u64, ca: &[u8]) -> Self {
         let (total, hours, untold) = (Counts::default(), VecDeque::new(), Counts::default());
-        Self { since, total, hours, untold, told: [None; DOORS.len()], chain: Chain::begun_by(ca) }
+        let (told, chain) = ([None; DOORS.len()], Chain::begun_by(ca));
+        Self { since, total, hours, untold, told, chain, rehung: None }
     }
 
     /// Writes down one attempt.
@@ -146,6 +149,9 @@ impl Ledger {
     /// The next line for the console, if one is due: at most one each minute for each door. Ask until there
     /// is none.
     pub fn line(&mut self, now: u64) -> Option<String> {
+        if let Some(ca) = self.rehung.take() {
+            return Some(self.chain.link(now, &format!("rehung ca={ca}")));
+        }
         let due = |door: Door| {
             let told = self.told.get(door.place()).copied().flatten();
             told.is_none_or(|told| now >= told.saturating_add(PACE)) && self.untold.at(door).next().is_some()
@@ -164,9 +170,22 @@ impl Ledger {
     /// In how many seconds a line will be due; none while there is nothing to tell.
     #[must_use]
     pub fn due_in(&self, now: u64) -> Option<u64> {
+        if self.rehung.is_some() {
+            return Some(0);
+        }
         let news = DOORS.into_iter().filter(|door| self.untold.at(*door).next().is_some());
         let told = news.map(|door| self.told.get(door.place()).copied().flatten());
         told.map(|told| told.map_or(0, |told| told.saturating_add(PACE).saturating_sub(now))).min()
+    }
+
+    /// The doors have other keys from now on, under this CA: the next line will say so.
+    pub(crate) fn rehung(&mut self, ca: Digits) {
+        self.rehung = Some(ca);
+    }
+
+    /// Every figure, those that are nought too: for metrics, which want all their names from the beginning.
+    pub fn figures(&self) -> impl Iterator<Item = (Door, Outcome, u64)> {
+        DOORS.into_iter().flat_map(move |door| Outcome::all().map(move |o| (door, o, self.total.of(door, o))))
     }
 
     /// How often this came of an attempt at this door.

@@ -10,11 +10,13 @@
 //! * `ledger`: the attempts by kind, door and hour; no address is ever kept.
 //! * `chain`: the ledger as lines of which none can be taken away unseen.
 //! * `page`: what visitors read.
+//! * `attest`: what visitors can check.
 //!
 //! Nothing here opens a socket, reads a clock or prints: streams, timers and the calendar are given, and
 //! whoever owns the outside dials for door 10001. Nothing grows with the number of visitors.
 #![forbid(unsafe_code)]
 
+pub mod attest;
 mod callback;
 pub mod chain;
 mod doors;
@@ -28,4 +30,4 @@ pub use doors::{DOORS, Door, Pinata};
 pub use keys::{BadPinata, Keys};
 pub use ledger::{Ledger, Outcome};
 pub use page::Sheet;
-pub use secret::Secret;
+pub use secret::{Secret, is_key_pair};

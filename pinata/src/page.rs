@@ -2,6 +2,7 @@
 //!
 //! One file each, without scripts, pictures or anything from elsewhere.
 
+use crate::attest::Nonce;
 use crate::chain::minute;
 use crate::doors::{DOORS, Door, Pinata};
 use crate::ledger::{Counts, Ledger, Outcome};
@@ -18,11 +19,12 @@ pub struct Sheet {
 }
 
 impl Pinata {
-    /// The page that lies at this path now.
+    /// The page that lies at this path now, asked for with these words behind the question mark.
     #[must_use]
-    pub fn sheet(&self, path: &str) -> Option<Sheet> {
+    pub fn sheet(&self, path: &str, query: &str) -> Option<Sheet> {
         let ledger = self.ledger();
         let (kind, text) = match path {
+            "/attestation" => ("text/plain; charset=utf-8", self.asked(query)),
             "/" | "/index.html" => ("text/html; charset=utf-8", html(self, &ledger)),
             "/ca.pem" => ("application/pem-certificate-chain", self.ca_pem()),
             "/ledger.json" => ("application/json", json(&ledger)),
@@ -45,10 +47,21 @@ impl Pinata {
         ]
     }
 
+    fn asked(&self, query: &str) -> String {
+        match query.strip_prefix("nonce=").and_then(Nonce::read) {
+            Some(nonce) => self.attestation(&nonce),
+            None => ASK.to_owned(),
+        }
+    }
+
     fn ca_pem(&self) -> String {
         pem("CERTIFICATE", self.ca()).as_str().to_owned()
     }
 }
+
+/// What whoever asks without a nonce reads.
+const ASK: &str = "Ask with a nonce of your own, so that nobody can have kept the answer: \
+                   /attestation?nonce=<32 to 128 hexadecimal digits>\n";
 
 fn html(pinata: &Pinata, ledger: &Ledger) -> String {
     let (chain, since) = (ledger.chain(), minute(ledger.since()));
@@ -61,6 +74,8 @@ fn html(pinata: &Pinata, ledger: &Ledger) -> String {
         ("{bars}", bars(ledger)),
         ("{call_back}", call_back(pinata).to_owned()),
         ("{origin}", origin(pinata).to_owned()),
+        ("{possession}", possession(pinata)),
+        ("{code}", code(pinata)),
         ("{ca}", pinata.ca_pem()),
         ("{start}", chain.start().to_string()),
         ("{lines}", chain.lines().to_string()),
@@ -99,11 +114,37 @@ fn call_back(pinata: &Pinata) -> &'static str {
 }
 
 fn origin(pinata: &Pinata) -> &'static str {
-    if pinata.key_is_gone() {
+    if pinata.made_its_keys() {
         "Its key was made in the memory of this machine when it started, has signed three certificates, one for each \
          door, and was wiped. There is no fourth."
     } else {
         "The operator has made it, and may have its key."
+    }
+}
+
+fn possession(pinata: &Pinata) -> String {
+    match pinata.public_key() {
+        Some(key) => format!(
+            "The bounty is a key pair, and this is its public half (Ed25519): <code class=\"hash\">{key}</code>. The \
+             private half is the secret itself, and it signs the answer. A good signature over <em>your</em> nonce \
+             proves that whoever answers holds the bounty now. Nothing else is ever signed with it: every statement \
+             begins with the words <code>gatehouse piñata attestation</code>, so it can be no transaction and no letter."
+        ),
+        None => "The bounty here is no key pair, so nothing can prove from outside that it is really here: the answer \
+                 is not signed, and you have the operator's word only."
+            .to_owned(),
+    }
+}
+
+fn code(pinata: &Pinata) -> String {
+    match pinata.code() {
+        Some(code) => format!(
+            "This program has hashed its own code and constants in memory: <code class=\"hash\">{code}</code>. Build \
+             the published source, which gives the same file wherever it is built, and <code>gatehouse measure</code> \
+             says the same of it. That is the operator's claim, made by the very program that it is about: a program \
+             that lies would show you the same number. Only hardware could attest more."
+        ),
+        None => "This program has not measured itself.".to_owned(),
     }
 }
 

@@ -229,7 +229,7 @@ fn a_crowd_at_the_doors_does_not_grow_and_the_page_goes_on() {
     assert_eq!(pinata.ledger().count(Door::Server, Outcome::Crowded), 1_000 - 256);
     assert!(
         pinata
-            .sheet("/")
+            .sheet("/", "")
             .unwrap()
             .text
             .contains("<th scope=row>found too many at the doors<td>744<td>0<td>0")
@@ -287,7 +287,7 @@ fn without_rules_nobody_is_called_and_the_page_says_so() {
     assert_eq!(closed.doors().collect::<Vec<_>>(), [Door::Server, Door::Client]);
     assert!(!knock(&yard, &closed, PEER));
     only(&closed, Door::CallBack, Outcome::Forbidden);
-    let says = |pinata: &Pinata| pinata.sheet("/").unwrap().text.contains("<dt>10001<dd>Closed here.");
+    let says = |pinata: &Pinata| pinata.sheet("/", "").unwrap().text.contains("<dt>10001<dd>Closed here.");
     assert!(says(&closed) && !says(&yard.hang(&[])));
 }
 
@@ -320,7 +320,7 @@ fn a_server_that_asks_for_no_certificate_may_still_have_the_right_one() {
 fn the_page_has_the_ledger_the_ca_and_the_chain() {
     let yard = Yard::default();
     let pinata = yard.hang_forgotten();
-    let page = pinata.sheet("/index.html").unwrap();
+    let page = pinata.sheet("/index.html", "").unwrap();
     for words in [
         "It hangs whole.",
         "nobody has tried yet",
@@ -338,7 +338,7 @@ fn the_page_has_the_ledger_the_ca_and_the_chain() {
         "{}",
         lines[0]
     );
-    let page = pinata.sheet("/").unwrap();
+    let page = pinata.sheet("/", "").unwrap();
     let head = pinata.ledger().chain().head().to_string();
     assert!(page.text.contains(&head) && lines[1].ends_with(&head));
     assert!(page.text.contains("let the piñata talk to itself<td>1<td>0<td>1"));
@@ -355,15 +355,15 @@ fn the_page_has_the_ledger_the_ca_and_the_chain() {
     ];
     assert!(gaps.iter().all(|gap| !page.text.contains(gap)));
     assert!(!page.text.contains("<script") && !page.text.contains("src="));
-    let ca = pinata.sheet("/ca.pem").unwrap();
+    let ca = pinata.sheet("/ca.pem", "").unwrap();
     assert_eq!(ca.kind, "application/pem-certificate-chain");
     assert!(ca.text.starts_with("-----BEGIN CERTIFICATE-----\n") && page.text.contains(&ca.text));
-    let json = pinata.sheet("/ledger.json").unwrap().text;
+    let json = pinata.sheet("/ledger.json", "").unwrap().text;
     assert!(
         json.contains(
             "\"10000\":{\"itself\":1,\"untrusted_issuer\":1},\"10001\":{},\"10002\":{\"itself\":1}"
         )
     );
     assert!(json.contains(&format!("\"lines\":2,\"head\":\"{head}\"")) && !json.contains("198.51.100"));
-    assert!(pinata.sheet("/secret").is_none());
+    assert!(pinata.sheet("/secret", "").is_none());
 }

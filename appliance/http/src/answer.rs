@@ -94,7 +94,8 @@ impl Asked<'_> {
         let Ok(path) = path::decode(self.head.uri.path()) else {
             return sentence(StatusCode::BAD_REQUEST, "No page could have this address.");
         };
-        let mut answer = if self.visit.secure { self.page(&path) } else { self.plain(&path) };
+        let shown = self.visit.secure || self.house.plainly;
+        let mut answer = if shown { self.page(&path) } else { self.plain(&path) };
         dress(answer.headers_mut(), self.site, self.visit, self.host, &path);
         answer
     }
@@ -124,7 +125,7 @@ impl Asked<'_> {
             return answer;
         }
         let index = if path.ends_with('/') { format!("{path}index.html") } else { path.to_owned() };
-        match self.site.shelf.find(&index) {
+        match self.site.shelf.asked(&index, self.head.uri.query().unwrap_or_default()) {
             Found::Page(leaf) => self.leaf(&leaf),
             Found::Folder if self.has(&format!("{path}/index.html")) => {
                 let (path, query) = (self.head.uri.path(), query(&self.head.uri));

@@ -173,13 +173,27 @@ pub(crate) fn house() -> House {
     let words =
         bundle::Site { names: vec!["a.example".into(), "*.w.example".into()], ..bundle::Site::default() };
     let sites = vec![Site { words, shelf: Rc::new(Few) }];
-    House { sites, default_site: None, limits: Limits::default(), https_port: 443, figures: None }
+    House {
+        sites,
+        default_site: None,
+        limits: Limits::default(),
+        https_port: 443,
+        plainly: false,
+        figures: None,
+    }
 }
 
 /// The pages of a small site.
 struct Few;
 
 impl Shelf for Few {
+    fn asked(&self, path: &str, query: &str) -> Found {
+        match path {
+            "/echo" => Found::Page(Leaf::fleeting("text/plain", query.to_owned())),
+            _ => self.find(path),
+        }
+    }
+
     fn find(&self, path: &str) -> Found {
         let bytes = match path {
             "/index.html" | "/sub/index.html" | "/about.html" | "/sub/a b.html" => {

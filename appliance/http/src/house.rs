@@ -16,6 +16,9 @@ pub struct House {
     pub limits: Limits,
     /// The port at which the world reaches HTTPS: where redirects lead.
     pub https_port: u16,
+    /// Pages are shown over plain HTTP too, instead of the way to HTTPS: where nothing is secret and nobody can know the
+    /// certificate beforehand.
+    pub plainly: bool,
     /// Who knows the live figures.
     pub figures: Option<Rc<dyn Figures>>,
 }
@@ -32,6 +35,11 @@ pub struct Site {
 pub trait Shelf {
     /// What lies at `path`, which begins with a slash and is decoded. No path leads out of the shelf.
     fn find(&self, path: &str) -> Found;
+
+    /// The same for a request with words behind a question mark; most shelves have no ear for them.
+    fn asked(&self, path: &str, _query: &str) -> Found {
+        self.find(path)
+    }
 }
 
 /// What lies at a path.
@@ -114,6 +122,7 @@ impl House {
             default_site: default_site.and_then(|site| usize::try_from(site).ok()),
             limits: limits.into(),
             https_port,
+            plainly: false,
             figures: None,
         }
     }

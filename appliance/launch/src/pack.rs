@@ -147,7 +147,25 @@ fn secrets(plan: &Plan, index: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut writer = SecretWriter::new(&fingerprint);
     plan.keys.iter().enumerate().for_each(|(site, key)| writer.key(site, key));
     plan.ticket.iter().for_each(|secret| writer.ticket(secret));
+    plan.pinata.iter().for_each(|filling| fill(&mut writer, filling));
     Ok(Zeroizing::new(writer.done()))
+}
+
+/// What the piñata needs, under the names by which the appliance asks for it.
+fn fill(writer: &mut SecretWriter, filling: &plan::pinata::Filling) {
+    writer.add("pinata", &filling.secret);
+    filling.bounty.iter().for_each(|text| writer.add("pinata/bounty", text.as_bytes()));
+    let Some(keys) = &filling.keys else { return };
+    writer.add("pinata/ca", &keys.ca);
+    let numbered = |writer: &mut SecretWriter, name: &str, all: &[Vec<u8>]| {
+        let each = all.iter().enumerate();
+        each.for_each(|(number, der)| writer.add(&format!("pinata/{name}/{number}"), der));
+    };
+    numbered(writer, "crl", &keys.revoked);
+    for (door, shown) in pinata::DOORS.into_iter().zip(&keys.shown) {
+        numbered(writer, &door.port().to_string(), &shown.chain);
+        writer.add(&format!("pinata/{}/key", door.port()), &shown.key);
+    }
 }
 
 /// The file that is written, and how much of it is.

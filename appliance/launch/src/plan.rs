@@ -5,6 +5,7 @@
 
 pub(crate) mod complaints;
 mod papers;
+pub(crate) mod pinata;
 mod rules;
 mod site;
 mod table;
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) keys: Vec<Zeroizing<Vec<u8>>>,
     /// What appliances share for their tickets.
     pub(crate) ticket: Option<Zeroizing<Vec<u8>>>,
+    /// What is put into a piñata.
+    pub(crate) pinata: Option<pinata::Filling>,
 }
 
 /// Where the operator's folder is, and when it is read.
@@ -120,8 +123,9 @@ fn whole(ground: &Ground<'_>, top: Table<'_>) -> Plan {
         plan.pages.push(site.pages);
         plan.keys.push(site.key);
     }
+    plan.pinata = top.table("pinata").and_then(|table| pinata::read(ground, table));
     plan.estate.default_site = default_site(&top, &names);
-    if plan.estate.sites.is_empty() {
+    if plan.estate.sites.is_empty() && !top.is_table("pinata") {
         top.complaints().wrong(&top.place, "there is no site", "begin one with a line [[site]]");
     }
     top.done();

@@ -9,6 +9,7 @@
 
 mod ground;
 pub mod heap;
+pub mod image;
 mod line;
 mod linux;
 mod random;

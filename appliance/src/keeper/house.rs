@@ -68,7 +68,11 @@ pub(super) fn furnish<W: World>(
     pinata: Option<Rc<dyn Shelf>>,
 ) -> Result<Furnished, BadHouse> {
     let mut furnished = match (pinata, world.boot().bundle) {
-        (Some(shelf), _) => of_one_shelf(world, settings, calendar, shelf)?,
+        (Some(shelf), _) => {
+            let mut furnished = of_one_shelf(world, settings, calendar, shelf)?;
+            furnished.house.plainly = true;
+            furnished
+        }
         (None, Some(public)) => out_of_a_bundle(secrets, Bytes::from_static(public), calendar)?,
         (None, None) => of_one_shelf(world, settings, calendar, Rc::new(OnePage::new()))?,
     };
@@ -146,7 +150,7 @@ fn of_one_shelf<W: World>(
         bundle::Site { names: names.into_iter().map(str::to_owned).collect(), ..bundle::Site::default() };
     let sites = vec![Site { words, shelf }];
     let (limits, https_port) = (Limits::default(), 443);
-    let house = House { sites, default_site: Some(0), limits, https_port, figures: None };
+    let house = House { sites, default_site: Some(0), limits, https_port, plainly: false, figures: None };
     Ok(Furnished { front: front(vec![site], Some(0), calendar)?, tickets_are_shared: false, house })
 }
 

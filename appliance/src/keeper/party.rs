@@ -7,11 +7,14 @@ use bundle::{Bundle, Secrets};
 use bytes::Bytes;
 use http::{Found, Leaf, Shelf};
 use net::{Handle, Listener, PortTaken, Stream};
-use pinata::{Door, Keys, Pinata, Rules};
+use pinata::attest::{Part, measure};
+use pinata::{BadPinata, DOORS, Door, Keys, Pinata, Rules};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use tasks::Tasks;
-use tls::Calendar;
+use tls::mint::Minted;
+use tls::{Calendar, Key};
 use world::{Instant, World};
 
 /// What is in a piñata that nobody has filled.
@@ -24,12 +27,21 @@ const DEMO_BOUNTY: &str = "This is a demo: there is a line of text in it and not
 /// What visitors read of one that was filled.
 const BOUNTY: &str = "The operator has put a secret in. What it is worth, only those know who have it.";
 
-/// A piñata that hangs in this appliance.
-pub(super) struct Party(Rc<Pinata>);
+/// A piñata that hangs in this appliance. Its keys may change, so everybody asks here for the one that hangs now.
+#[derive(Clone)]
+pub(super) struct Party(Rc<RefCell<Option<Rc<Pinata>>>>);
+
+/// What is put into a piñata.
+struct Filling {
+    words: Vec<u8>,
+    bounty: String,
+    /// The operator's keys; without them, keys are made now.
+    keys: Option<Keys>,
+}
 
 impl Party {
-    /// Hangs a piñata up, if the command line wants one: with keys that are made now, and with what the
-    /// bundle's secret part holds for it. Without a bundle it is a demo.
+    /// Hangs a piñata up, if the command line wants one: with what the bundle's secret part holds for it. Without a
+    /// bundle it is a demo.
     pub(super) fn prepare<W: World>(
         world: &W,
         settings: &Settings,
@@ -37,48 +49,95 @@ impl Party {
         secrets: Option<&[u8]>,
     ) -> Result<Option<Self>, BadHouse> {
         let Some(visitors) = settings.pinata else { return Ok(None) };
-        let (words, bounty) = match world.boot().bundle {
-            Some(public) => (filling(secrets, Bytes::from_static(public))?, BOUNTY),
-            None => (DEMO.to_vec(), DEMO_BOUNTY),
+        let Filling { words, bounty, keys } = match world.boot().bundle {
+            Some(public) => filling(secrets, Bytes::from_static(public))?,
+            None => Filling { words: DEMO.to_vec(), bounty: DEMO_BOUNTY.to_owned(), keys: None },
         };
-        let names: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let keys = Keys::mint(&names, world.wall_clock()).map_err(BadHouse::Pinata)?;
+        let keys = keys.map_or_else(|| made(world, settings), Ok)?;
         let rules = || Rules::new(settings.addresses.clone(), settings.gateways.clone());
         let rules = (visitors == Visitors::Direct).then(rules);
-        let pinata = Pinata::new(keys, words, bounty.to_owned(), rules, calendar.clone());
-        Ok(Some(Self(Rc::new(pinata.map_err(BadHouse::Pinata)?))))
+        let pinata = Pinata::new(keys, words, bounty, rules, calendar.clone()).map_err(BadHouse::Pinata)?;
+        let part = |(address, flags, bytes)| Part { address, flags, bytes };
+        let pinata = pinata.running(measure(runtime::image::constant_parts().map(part)));
+        Ok(Some(Self(Rc::new(RefCell::new(Some(Rc::new(pinata)))))))
+    }
+
+    /// This machine was copied: its twin has every key that was made at boot, so others are made. Keys that the
+    /// operator gave stay, as a site's do. Nobody may stand at a door. False when there is no entropy for it now.
+    pub(super) fn was_copied<W: World>(&self, world: &W, settings: &Settings) -> Result<bool, BadHouse> {
+        if !self.pinata().is_some_and(|pinata| pinata.made_its_keys()) {
+            return Ok(true);
+        }
+        let Ok(keys) = made(world, settings) else { return Ok(false) };
+        let Some(pinata) = self.0.take() else { return Ok(true) };
+        let pinata = match Rc::try_unwrap(pinata) {
+            Ok(pinata) => Rc::new(pinata.rehung(keys).map_err(BadHouse::Pinata)?),
+            Err(busy) => busy,
+        };
+        self.0.replace(Some(pinata));
+        Ok(true)
+    }
+
+    /// The piñata that hangs now.
+    fn pinata(&self) -> Option<Rc<Pinata>> {
+        self.0.borrow().clone()
     }
 
     /// Its page, for the house.
     pub(super) fn page(&self) -> Rc<dyn Shelf> {
-        Rc::new(Page(self.0.clone()))
+        Rc::new(Page(self.clone()))
     }
 
     /// Opens its doors.
     pub(super) fn open(&self, handle: &Handle, tasks: &Tasks) -> Result<(), PortTaken> {
-        for door in self.0.doors() {
+        let Some(pinata) = self.pinata() else { return Ok(()) };
+        for door in pinata.doors() {
             let listener = handle.listen(door.port())?;
-            tasks.spawn(welcome(self.0.clone(), listener, door, handle.clone(), tasks.clone()));
+            tasks.spawn(welcome(pinata.clone(), listener, door, handle.clone(), tasks.clone()));
         }
         Ok(())
     }
 
     /// Says the lines of the ledger that are due, and when the next one will be.
     pub(super) fn tell<W: World>(&self, world: &mut W, now: Instant) -> Option<Instant> {
-        while let Some(line) = self.0.line() {
+        let pinata = self.pinata()?;
+        while let Some(line) = pinata.line() {
             world.say(&line);
         }
-        self.0.line_due_in().map(|wait| now + wait)
+        pinata.line_due_in().map(|wait| now + wait)
     }
 }
 
+/// Keys that nobody has, for our addresses.
+fn made<W: World>(world: &W, settings: &Settings) -> Result<Keys, BadHouse> {
+    let names: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Keys::mint(&names, world.wall_clock()).map_err(BadHouse::Pinata)
+}
+
 /// What the operator has put into the bundle for the piñata.
-fn filling(secrets: Option<&[u8]>, public: Bytes) -> Result<Vec<u8>, BadHouse> {
+fn filling(secrets: Option<&[u8]>, public: Bytes) -> Result<Filling, BadHouse> {
     let bundle = Bundle::open(public).map_err(BadHouse::Broken)?;
     let secrets = Secrets::open(secrets.ok_or(BadHouse::NoSecrets)?, &bundle.fingerprint())
         .map_err(BadHouse::Broken)?;
-    secrets.named("pinata").map(<[u8]>::to_vec).ok_or(BadHouse::EmptyPinata)
+    let words = secrets.named("pinata").map(<[u8]>::to_vec).ok_or(BadHouse::EmptyPinata)?;
+    let bounty = secrets.named("pinata/bounty").and_then(|text| core::str::from_utf8(text).ok());
+    let keys = given(&secrets).map_err(BadHouse::Pinata)?;
+    Ok(Filling { words, bounty: bounty.unwrap_or(BOUNTY).to_owned(), keys })
+}
+
+/// The operator's own CA and its three certificates, if they were packed.
+fn given(secrets: &Secrets<'_>) -> Result<Option<Keys>, BadPinata> {
+    let Some(ca) = secrets.named("pinata/ca") else { return Ok(None) };
+    let several = |name: &str| {
+        let one = |number| secrets.named(&format!("pinata/{name}/{number}")).map(<[u8]>::to_vec);
+        (0_u32..).map_while(one).collect::<Vec<_>>()
+    };
+    let shown = DOORS.map(|door| {
+        let key = secrets.named(&format!("pinata/{}/key", door.port())).unwrap_or_default();
+        Minted { chain: several(&door.port().to_string()), key: Key::new(key.to_vec()) }
+    });
+    Keys::given(ca.to_vec(), several("crl"), shown).map(Some)
 }
 
 async fn welcome(pinata: Rc<Pinata>, listener: Listener, door: Door, handle: Handle, tasks: Tasks) {
@@ -97,11 +156,15 @@ async fn receive(pinata: Rc<Pinata>, stream: Stream, door: Door, handle: Handle,
 }
 
 /// The page, made anew for each who asks.
-struct Page(Rc<Pinata>);
+struct Page(Party);
 
 impl Shelf for Page {
     fn find(&self, path: &str) -> Found {
-        match self.0.sheet(path) {
+        self.asked(path, "")
+    }
+
+    fn asked(&self, path: &str, query: &str) -> Found {
+        match self.0.pinata().and_then(|pinata| pinata.sheet(path, query)) {
             Some(sheet) => Found::Page(Leaf::fleeting(sheet.kind, sheet.text)),
             None => Found::Nothing,
         }

@@ -76,8 +76,15 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let memory = world.memory(settings.limit);
     let rooms = Rooms::of(furnished, tally.clone(), memory / 8 * 7);
     let budget = budget(world, memory);
+    let mut copied = false;
     loop {
         let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
+        if let Some(party) = party.as_ref().filter(|_| copied)
+            && !party.was_copied(world, &settings).map_err(Ended::House)?
+        {
+            continue;
+        }
+        copied = false;
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| rooms.forget_sessions()) else { continue };
         let mut life = Life::begin(world, &settings, budget, &calendar, &keys).map_err(Ended::Net)?;
@@ -92,6 +99,7 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
             // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
                 world.say("this machine was copied or put back in time: every connection is closed");
+                copied = true;
             }
         }
     }

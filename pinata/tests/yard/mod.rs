@@ -54,6 +54,15 @@ impl Yard {
         self.pinata(keys, words)
     }
 
+    /// A piñata of this yard's CA whose own keys are RSA.
+    pub(crate) fn hang_of_rsa(&self) -> Rc<Pinata> {
+        let shown = [Role::Server, Role::Client, Role::Client].map(|role| {
+            let case = hostile::rsa(&self.ca, role);
+            Minted { chain: case.chain, key: Key::new(case.key) }
+        });
+        self.pinata(Keys::given(self.ca.der.clone(), Vec::new(), shown).unwrap(), SECRET.to_vec())
+    }
+
     /// A piñata whose keys nobody has.
     pub(crate) fn hang_forgotten(&self) -> Rc<Pinata> {
         self.pinata(Keys::mint(&["pinata.example.org"], TODAY).unwrap(), SECRET.to_vec())

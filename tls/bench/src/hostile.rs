@@ -4,6 +4,8 @@
 
 mod odd;
 
+pub use odd::rsa;
+
 use crate::TODAY;
 use crate::der::{Node, Value, resigned, tbs};
 use rcgen::{

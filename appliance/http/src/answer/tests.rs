@@ -181,6 +181,18 @@ fn plain_http_is_the_way_to_https() {
 }
 
 #[test]
+fn a_house_that_shows_itself_plainly_sends_nobody_away_and_hears_what_is_asked() {
+    let plain = Visit { port: 80, secure: false, site: None, ..visit() };
+    let ask = |target: &str| {
+        let house = House { plainly: true, ..house() };
+        said(house, plain.clone(), &format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"))
+    };
+    assert_eq!((status(&ask("/")), body(&ask("/"))), ("200", "<p>hello"));
+    assert_eq!(body(&ask("/echo?nonce=12&b=%20")), "nonce=12&b=%20");
+    assert_eq!(body(&ask("/echo")), "");
+}
+
+#[test]
 fn browsers_insist_on_https_for_public_names_only() {
     let hsts = |host: &str| {
         let mut house = house();

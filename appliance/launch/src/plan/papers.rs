@@ -27,6 +27,20 @@ pub(crate) struct Papers {
 pub(crate) const DEVELOPMENT: &str = "Gatehouse development CA";
 const DAY: i64 = 86_400;
 
+/// A chain and its key, out of one file.
+pub(crate) struct Shown {
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) key: Zeroizing<Vec<u8>>,
+}
+
+/// Reads a chain and its key from one file.
+pub(crate) fn shown(ground: &Ground<'_>, written: &At<&str>) -> Option<Shown> {
+    let chain = chain(ground, written)?;
+    let parsed = chain.iter().filter_map(|der| X509Certificate::from_der(der).ok());
+    parsed.for_each(|(_, certificate)| dates(ground, written, &certificate, false));
+    Some(Shown { chain, key: private_key(ground, written)? })
+}
+
 pub(crate) fn read(ground: &Ground<'_>, table: &Table<'_>, names: &[At<String>]) -> Papers {
     let certificate = table.needed("certificate", "tls/example.pem");
     let key = table.needed("key", "tls/example.key");
@@ -69,7 +83,12 @@ fn blocks(ground: &Ground<'_>, written: &At<&str>) -> Option<Vec<Pem>> {
 }
 
 /// All blocks of a file that have one label.
-fn labelled(ground: &Ground<'_>, written: &At<&str>, label: &str, thing: &str) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn labelled(
+    ground: &Ground<'_>,
+    written: &At<&str>,
+    label: &str,
+    thing: &str,
+) -> Option<Vec<Vec<u8>>> {
     let found: Vec<Vec<u8>> = blocks(ground, written)?
         .into_iter()
         .filter(|block| block.label == label)

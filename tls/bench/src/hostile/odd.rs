@@ -57,7 +57,7 @@ impl Rows<'_> {
     /// Keys and signatures that are unusual and right: they come in.
     pub(super) fn odd_and_good(&mut self) {
         let (ca, role) = (self.ca, self.role);
-        self.one("RSA", None, rsa_leaf(ca, role));
+        self.rows.push(rsa(ca, role));
         let middle = ca.below_with("P-384 middle", &rcgen::PKCS_ECDSA_P384_SHA384, |_| {});
         self.below("by an intermediate on P-384", None, &[&middle]);
         let middle = ca.below_with("Ed25519 middle", &rcgen::PKCS_ED25519, |_| {});
@@ -299,8 +299,10 @@ impl Rows<'_> {
     }
 }
 
-fn rsa_leaf(ca: &Ca, role: Role) -> Leaf {
+/// A good certificate of an RSA key.
+#[must_use]
+pub fn rsa(ca: &Ca, role: Role) -> Case {
     let key = KeyPair::try_from(RSA).unwrap();
     let der = leaf_params(role).signed_by(&key, &*ca.issuer).unwrap().der().to_vec();
-    Leaf { der, key: key.serialize_der() }
+    Case { name: "RSA", kind: None, chain: vec![der], key: key.serialize_der(), crls: Vec::new() }
 }
