@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Every room of the workspace and the rooms that it may import. There is no other.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("world", &[]),
     ("bundle", &[]),
+    ("control", &[]),
     ("entropy", &[]),
     ("dma", &[]),
     ("tasks", &["world"]),
@@ -24,12 +25,13 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("pinata", &["world", "tls", "tasks"]),
     ("xentropyd", &["entropy"]),
     // Both ends of a cable are the same link and the same stack; both sides of an attestation the same text.
-    ("gatehouse", &["world", "bundle", "tasks", "tls", "net", "linux", "pinata"]),
+    ("gatehouse", &["world", "bundle", "control", "tasks", "tls", "net", "linux", "pinata"]),
     (
         "appliance",
         &[
             "world",
             "bundle",
+            "control",
             "entropy",
             "tasks",
             "runtime",
