@@ -64,4 +64,5 @@ pub mod deaths;
 pub mod house;
 pub mod machine;
 pub mod outer;
+pub mod running;
 pub mod tap;

@@ -1,6 +1,6 @@
 //! The bench that the tests stand on: a pipe in memory, a clock that the test winds, a house of a few pages.
 
-use crate::{Coding, Found, House, Leaf, Limits, Shelf, Site, Source, Variant, Visit, serve};
+use crate::{Coding, Found, House, Leaf, Limits, Notice, Shelf, Site, Source, Variant, Visit, serve};
 use bytes::Bytes;
 use core::cell::RefCell;
 use core::pin::Pin;
@@ -180,6 +180,7 @@ pub(crate) fn house() -> House {
         https_port: 443,
         plainly: false,
         figures: None,
+        notice: Notice::default(),
     }
 }
 

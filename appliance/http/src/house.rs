@@ -5,8 +5,10 @@ use crate::limits::Limits;
 use bundle::{Bundle, Coding, Estate};
 use bytes::Bytes;
 use std::rc::Rc;
+use tasks::Bell;
 
 /// All that is served.
+#[derive(Clone)]
 pub struct House {
     /// The sites, in the order of the bundle.
     pub sites: Vec<Site>,
@@ -21,9 +23,29 @@ pub struct House {
     pub plainly: bool,
     /// Who knows the live figures.
     pub figures: Option<Rc<dyn Figures>>,
+    /// What those hear who are in it.
+    pub notice: Notice,
+}
+
+/// What the house lets those know who are in it. Nobody is cut off.
+#[derive(Clone, Default)]
+pub struct Notice {
+    /// Another house takes this one's place: each connection ends after the answer that it gets next.
+    pub moving: Bell,
+    /// The house closes: those who ask for nothing leave at once, too.
+    pub closing: Bell,
+}
+
+impl Notice {
+    /// Closes the house.
+    pub fn close(&self) {
+        self.moving.ring();
+        self.closing.ring();
+    }
 }
 
 /// One site.
+#[derive(Clone)]
 pub struct Site {
     /// Its pages.
     pub shelf: Rc<dyn Shelf>,
@@ -124,6 +146,7 @@ impl House {
             https_port,
             plainly: false,
             figures: None,
+            notice: Notice::default(),
         }
     }
 

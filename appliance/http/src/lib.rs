@@ -36,7 +36,7 @@ mod bench;
 
 pub use bundle::Coding;
 pub use figures::Figures;
-pub use house::{Found, House, Leaf, Shelf, Site, Source, Variant};
+pub use house::{Found, House, Leaf, Notice, Shelf, Site, Source, Variant};
 pub use limits::Limits;
 
 use core::future::Future;

@@ -89,13 +89,21 @@ impl Desk {
         let mut resting = porter.is_empty();
         let mut sleep = self.timers.after(if resting { rest } else { limits.head });
         let mut verdict = porter.receive(&[], limits);
+        let mut closing = self.house.notice.closing.heard();
         loop {
             match verdict {
                 Verdict::Fit(fit) => return Head::Fit(fit),
                 Verdict::Unfit(refusal) => return Head::Unfit(refusal),
                 Verdict::More => {}
             }
-            verdict = match poll_fn(|context| poll_head(stream, porter, limits, &mut sleep, context)).await {
+            // Who has not asked for anything yet came for something.
+            let idle = resting && self.exchange.heads() > 0;
+            let next = poll_fn(|context| {
+                let next = poll_head(stream, porter, limits, &mut sleep, context);
+                let over = next.is_pending() && idle && Pin::new(&mut closing).poll(context).is_ready();
+                if over { Poll::Ready(None) } else { next }
+            });
+            verdict = match next.await {
                 Some(verdict) => verdict,
                 None if porter.is_empty() => return Head::None,
                 None => return Head::Unfit(LATE),
@@ -192,11 +200,11 @@ impl Service<Request<Incoming>> for Answers {
         let count = exchange.asked();
         // A second head came past the porter, behind the body of the first: nobody has looked at it.
         let unseen = count > self.before;
-        let last = unseen || count.saturating_add(1) >= house.limits.requests;
+        let last = count.saturating_add(1) >= house.limits.requests || house.notice.moving.is_rung();
         let body = !request.body().is_end_stream();
         let (head, _) = request.into_parts();
         let mut answer = if unseen { answer::unseen() } else { answer::answer(house, visit, &head) };
-        if last || body {
+        if unseen || last || body {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer.body_mut().belongs_to(exchange);

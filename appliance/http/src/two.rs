@@ -93,6 +93,7 @@ impl Watch {
         let mut pace = self.timers.after(self.house.limits.stall);
         let mut rest = self.timers.after(self.house.limits.head);
         let (mut heads, mut leaving) = (0, false);
+        let mut moving = self.house.notice.moving.heard();
         poll_fn(|context| {
             loop {
                 if connection.as_mut().poll(context).is_ready() {
@@ -102,7 +103,11 @@ impl Watch {
                     heads = self.exchange.heads();
                     rest.reset(self.timers.now() + self.house.limits.idle);
                 }
-                match core::task::ready!(self.poll_mood(leaving, &mut pace, &mut rest, context)) {
+                let mood = match Pin::new(&mut moving).poll(context) {
+                    Poll::Ready(()) if !leaving => Poll::Ready(Mood::Goodbye),
+                    _ => self.poll_mood(leaving, &mut pace, &mut rest, context),
+                };
+                match core::task::ready!(mood) {
                     Mood::Well => {}
                     Mood::Enough => return Poll::Ready(()),
                     Mood::Goodbye => {

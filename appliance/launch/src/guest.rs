@@ -1,12 +1,14 @@
 //! The appliance as a guest of QEMU, with nothing beneath it.
 
 use crate::cable::{self, APPLIANCE, GATEWAY, PREFIX};
-use crate::child::{Ward, leashed};
+use crate::child::{Ward, inherited, leashed};
+use crate::control;
 use crate::feeder::Feeder;
 use crate::kvm;
 use crate::life::Started;
 use crate::load::Load;
 use crate::run::{Order, Trouble};
+use ::control::CHANNEL;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -38,6 +40,7 @@ struct Machine<'a> {
     module: PathBuf,
     net: String,
     entropy: String,
+    control: String,
     pcap: Option<&'a Path>,
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn start(elf: &Path, order: &Order, load: &Load) -> Result<Started, T
     }
     let kvm = works(&qemu);
     let feeder = Feeder::start(elf, order.entropy.as_deref())?;
+    let (ours, theirs) = control::channel()?;
     let module = load.reseed().and_then(|()| load.path())?;
     let megabytes = memory(order, load);
     let machine = Machine {
@@ -60,12 +64,14 @@ pub(crate) fn start(elf: &Path, order: &Order, load: &Load) -> Result<Started, T
         module,
         net: network(order)?,
         entropy: feeder.chardev(),
+        control: inherited(&theirs)?,
         pcap: order.pcap.as_deref(),
     };
     let mut command = leashed(&qemu)?;
     let ward = Ward::start(command.args(machine.line()).stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let addresses = order.addresses();
-    Ok(Started { ward, feeder, gateway: None, addresses, is_well: left_well })
+    let control = Some(ours);
+    Ok(Started { ward, feeder, gateway: None, addresses, is_well: left_well, hears_signals: false, control })
 }
 
 fn find() -> Option<PathBuf> {
@@ -145,6 +151,8 @@ impl Machine<'_> {
         line.pair("-chardev", format!("socket,id=entropy,{}", self.entropy));
         line.pair("-device", on("serial"));
         line.pair("-device", "virtserialport,chardev=entropy,name=org.openmirage.entropy.2");
+        line.pair("-chardev", format!("socket,id=control,fd={}", self.control));
+        line.pair("-device", format!("virtserialport,chardev=control,name={CHANNEL}"));
         if self.board != Board::Microvm {
             line.pair("-device", "vmgenid,guid=auto");
         }

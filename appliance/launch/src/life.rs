@@ -3,6 +3,7 @@
 use crate::Outcome;
 use crate::cable::Gateway;
 use crate::child::{Ward, described};
+use crate::control::Broker;
 use crate::feeder::Feeder;
 use crate::watch::Watch;
 use crate::{console, signals};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use tasks::Tasks;
 
 /// How long an appliance may take to finish what it was doing when it is asked to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a process may take to be gone once its console has ended.
 const LAST_BREATH: Duration = Duration::from_secs(2);
 /// Steps of our tasks between two looks at the cable.
@@ -51,6 +52,10 @@ pub(crate) struct Started {
     pub(crate) addresses: Vec<String>,
     /// Which ends of the process are good ones.
     pub(crate) is_well: fn(&ExitStatus) -> bool,
+    /// It knows what a signal means; a machine's process would end at once.
+    pub(crate) hears_signals: bool,
+    /// Our end of its control channel.
+    pub(crate) control: Option<UnixStream>,
 }
 
 /// What has happened so far.
@@ -61,15 +66,17 @@ struct Fate {
 }
 
 /// Stays with the appliance until it ends, or until we are asked to end and it has finished.
-pub(crate) fn stay(mut started: Started, bench: &Bench) -> Outcome {
+pub(crate) fn stay(mut started: Started, bench: &Bench, broker: &Broker) -> Outcome {
     let fate = Fate::default();
+    started.control.take().map_or(Ok(()), |channel| broker.attach(channel))?;
     let stops = bench.watch.socket(signals::listen()?)?;
     let console = started.ward.console().ok_or("the appliance has no console")?;
     let news = bench.watch.socket(console::follow(console)?)?;
     let addresses = core::mem::take(&mut started.addresses);
     bench.tasks.spawn(fate.clone().hear_of_stops(stops));
     bench.tasks.spawn(fate.clone().hear_from_the_console(news, addresses));
-    let asked = live(&mut started, bench, &fate);
+    let asked = live(&mut started, bench, &fate, broker);
+    broker.detach();
     let status = started.ward.end(LAST_BREATH)?;
     if asked || (started.is_well)(&status) {
         return Ok(ExitCode::SUCCESS);
@@ -78,14 +85,16 @@ pub(crate) fn stay(mut started: Started, bench: &Bench) -> Outcome {
 }
 
 /// Turns the loop until the console ends. True if the end was asked for.
-fn live(started: &mut Started, bench: &Bench, fate: &Fate) -> bool {
+fn live(started: &mut Started, bench: &Bench, fate: &Fate, broker: &Broker) -> bool {
     let mut asked: Option<world::Instant> = None;
     while !fate.ended.get() {
         let wake = turn(started.gateway.as_mut(), bench);
         let now = bench.now();
         match asked {
             None if fate.stops.get() > 0 => {
-                started.ward.ask_to_finish();
+                if started.hears_signals || !broker.ask_to_finish() {
+                    started.ward.ask_to_finish();
+                }
                 asked = Some(now);
             }
             Some(since) if fate.stops.get() > 1 || now - since >= PATIENCE => return true,

@@ -10,6 +10,7 @@ mod cable;
 mod check;
 mod child;
 mod console;
+mod control;
 mod demo;
 mod feeder;
 mod guest;
@@ -28,6 +29,7 @@ mod run;
 mod signals;
 mod watch;
 
+use ::control::Verb as Question;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -50,7 +52,17 @@ enum Verb {
     /// Pack a folder into one file.
     Pack(pack::Order),
     /// Start an appliance and stay with it until it ends.
-    Run(run::Order),
+    Run(Box<run::Order>),
+    /// Show how a running appliance is.
+    Status(control::Plain),
+    /// Print a running appliance's metrics, as Prometheus reads them.
+    Metrics(control::Plain),
+    /// Let nobody in any more; those who are inside finish, and the appliance runs on.
+    Drain(control::Plain),
+    /// Let people in again after `drain`.
+    Resume(control::Plain),
+    /// End an appliance when those who are inside have finished.
+    Stop(control::Stop),
     /// Become another program that ends when the launcher ends.
     #[command(hide = true)]
     Leashed(child::Leashed),
@@ -66,6 +78,11 @@ fn main() -> ExitCode {
         Some(Verb::Check(order)) => check::check(&order),
         Some(Verb::Pack(order)) => pack::pack(&order),
         Some(Verb::Run(order)) => run::run(&order),
+        Some(Verb::Status(order)) => control::ask(&order, Question::Status),
+        Some(Verb::Metrics(order)) => control::ask(&order, Question::Metrics),
+        Some(Verb::Drain(order)) => control::ask(&order, Question::Drain),
+        Some(Verb::Resume(order)) => control::ask(&order, Question::Resume),
+        Some(Verb::Stop(order)) => control::stop(&order),
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
     };
     outcome.unwrap_or_else(|trouble| {

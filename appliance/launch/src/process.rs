@@ -2,12 +2,14 @@
 
 use crate::cable::{self, APPLIANCE, GATEWAY, Gateway, PREFIX};
 use crate::child::{Ward, inherited, leashed};
+use crate::control;
 use crate::feeder::Feeder;
 use crate::life::{Bench, Started};
 use crate::load::Load;
 use crate::pcap::Recorder;
 use crate::relay;
 use crate::run::{Order, Trouble};
+use ::control::CHANNEL;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -53,9 +55,12 @@ impl Start<'_> {
         let mut command = leashed(self.elf)?;
         command.arg("--bundle").arg(self.load.path()?);
         command.args(words).args(["--entropy", &entropy]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let (control, theirs) = control::channel()?;
+        command.arg("--channel").arg(format!("{CHANNEL}={}", inherited(&theirs)?));
         let ward = Ward::start(&mut command)?;
         let addresses = self.order.addresses();
-        Ok(Started { ward, feeder, gateway: None, addresses, is_well: ExitStatus::success })
+        let (control, is_well) = (Some(control), ExitStatus::success);
+        Ok(Started { ward, feeder, gateway: None, addresses, is_well, hears_signals: true, control })
     }
 
     /// The appliance's end of its entropy channel: a name, or a listener to inherit, which must live until it has been.

@@ -1,6 +1,7 @@
 //! `gatehouse run`: starts an appliance, prints its console, and ends everything it started.
 
 use crate::cable::NoCable;
+use crate::control::{Broker, NoPlace, Place, name_for};
 use crate::demo::Source;
 use crate::guest::{self, Board};
 use crate::life::{Bench, stay};
@@ -48,6 +49,12 @@ pub(crate) struct Order {
     /// Write every frame of the appliance's network to this file, for wireshark; on a TAP device use tcpdump.
     #[arg(long, value_name = "FILE", conflicts_with = "tap")]
     pub(crate) pcap: Option<PathBuf>,
+    /// What the appliance is called by those who ask for it [default: the bundle's name].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Answer the operator at this socket, instead of one in the folder of running appliances.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,
@@ -71,6 +78,8 @@ pub(crate) enum Trouble {
     #[error(transparent)]
     NoCable(#[from] NoCable),
     #[error(transparent)]
+    NoPlace(#[from] NoPlace),
+    #[error(transparent)]
     NoLoad(#[from] NoLoad),
     #[error("the demo cannot be made: {0}")]
     NoDemo(String),
@@ -91,6 +100,7 @@ pub(crate) fn run(order: &Order) -> Outcome {
     let bench = Bench::new()?;
     let source = Source::of(order.bundle.as_deref())?;
     let load = Load::of(source.path())?;
+    let (place, broker) = order.answer(&bench)?;
     let process = Start { elf: &elf, order, load: &load, bench: &bench };
     let mut started = match (order.world, &order.tap) {
         (World::Linux, None) => process.on_a_cable()?,
@@ -98,7 +108,12 @@ pub(crate) fn run(order: &Order) -> Outcome {
         (World::Qemu, _) => guest::start(&elf, order, &load)?,
     };
     started.addresses.extend(source.invitations(&order.published()));
-    stay(started, &bench)
+    if let Some(place) = &place {
+        eprintln!("gatehouse: this appliance is {}: `gatehouse status {}`", place.name, place.name);
+        let words = format!("launcher     process {}, as {}\n", std::process::id(), place.name);
+        broker.tell_about(words, String::new());
+    }
+    stay(started, &bench, &broker)
 }
 
 impl Order {
@@ -109,6 +124,24 @@ impl Order {
             Some((word, _)) if self.world == World::Linux => Err(Trouble::OnlyInQemu(word)),
             _ => Ok(()),
         }
+    }
+
+    /// Opens the socket at which the operator is answered. Without one the appliance runs all the same, unless the
+    /// operator insists.
+    fn answer(&self, bench: &Bench) -> Result<(Option<Place>, Broker), Trouble> {
+        let insist = self.name.is_some() || self.control.is_some();
+        let name = self.name.clone().unwrap_or_else(|| name_for(self.bundle.as_deref()));
+        let (place, listener) = match Place::take(&name, insist, self.control.as_deref()) {
+            Ok((place, listener)) => (Some(place), Some(listener)),
+            Err(trouble) if insist => return Err(trouble.into()),
+            Err(trouble) => {
+                eprintln!("gatehouse: {trouble}");
+                (None, None)
+            }
+        };
+        let broker = Broker::new(&bench.watch, listener)?;
+        bench.tasks.spawn(broker.clone().serve());
+        Ok((place, broker))
     }
 
     /// What is published: the demo's ports if nothing else is said.

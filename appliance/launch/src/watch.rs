@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -142,6 +142,13 @@ impl Watched<TcpListener> {
         client.set_nonblocking(true)?;
         client.set_nodelay(true)?;
         Ok((self.watch.socket(client)?, from))
+    }
+}
+
+impl Watched<UnixListener> {
+    /// The next client of this host.
+    pub(crate) fn poll_accept(&self, context: &Context<'_>) -> Poll<io::Result<UnixStream>> {
+        self.try_to(For::Reading, context, UnixListener::accept).map_ok(|(client, _)| client)
     }
 }
 

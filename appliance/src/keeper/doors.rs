@@ -2,15 +2,22 @@
 
 use super::figures::Tally;
 use super::house::Furnished;
+use core::cell::RefCell;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
 use core::time::Duration;
-use http::{House, Visit};
+use http::{House, Notice, Visit};
 use net::{Handle, Listener, PortTaken, Stream};
 use std::rc::Rc;
-use tasks::Tasks;
+use tasks::{Bell, Tasks};
 use tls::{Front, TicketSecret};
 
 /// How long a peer may take for its handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long those who have been answered may ask once more when the doors are shut.
+const LAST_ROUND: Duration = Duration::from_secs(2);
 
 /// What is behind a port.
 #[derive(Clone, Copy)]
@@ -28,9 +35,11 @@ const DOORS: [(u16, Door); 2] = [(443, Door::Https), (80, Door::Http)];
 pub(super) struct Rooms {
     front: Front,
     tickets_are_shared: bool,
-    house: Rc<House>,
+    house: RefCell<Rc<House>>,
     tally: Rc<Tally>,
     brim: usize,
+    /// Rung when the doors are to be shut.
+    shutting: RefCell<Bell>,
 }
 
 impl Rooms {
@@ -39,7 +48,8 @@ impl Rooms {
     pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, brim: usize) -> Rc<Self> {
         let Furnished { front, tickets_are_shared, mut house } = furnished;
         house.figures = Some(tally.clone());
-        Rc::new(Self { front, tickets_are_shared, house: Rc::new(house), tally, brim })
+        let (house, shutting) = (RefCell::new(Rc::new(house)), RefCell::default());
+        Rc::new(Self { front, tickets_are_shared, house, tally, brim, shutting })
     }
 
     /// Takes up no TLS session that was begun before; false when there are no random bytes for new ones. A secret that
@@ -49,8 +59,34 @@ impl Rooms {
         self.tickets_are_shared || renew().is_ok()
     }
 
-    /// Opens every door.
+    /// Rung when the doors are shut that are open now.
+    pub(super) fn shutting(&self) -> Bell {
+        self.shutting.borrow().clone()
+    }
+
+    /// Whether nobody is let in.
+    pub(super) fn are_shut(&self) -> bool {
+        self.shutting.borrow().is_rung()
+    }
+
+    /// Shuts every door. Those who are inside finish: each is told with its next answer that it was the last.
+    pub(super) fn shut(&self, tasks: &Tasks) {
+        self.shutting.borrow().ring();
+        let (notice, last_round) = (self.house.borrow().notice.clone(), tasks.timers().after(LAST_ROUND));
+        notice.moving.ring();
+        tasks.spawn(async move {
+            last_round.await;
+            notice.close();
+        });
+    }
+
+    /// Lets people in again, or for the first time: opens every door.
     pub(super) fn open(self: &Rc<Self>, handle: &Handle, tasks: &Tasks) -> Result<(), PortTaken> {
+        if self.are_shut() {
+            self.shutting.replace(Bell::default());
+            let house = House { notice: Notice::default(), ..House::clone(&self.house.borrow()) };
+            self.house.replace(Rc::new(house));
+        }
         for (port, door) in DOORS {
             let (rooms, listener) = (self.clone(), handle.listen(port)?);
             tasks.spawn(rooms.welcome(listener, port, door, tasks.clone()));
@@ -59,8 +95,8 @@ impl Rooms {
     }
 
     async fn welcome(self: Rc<Self>, listener: Listener, port: u16, door: Door, tasks: Tasks) {
-        loop {
-            let stream = listener.accept().await;
+        let shutting = self.shutting();
+        while let Some(stream) = next(&listener, &shutting).await {
             if runtime::heap::in_use() > self.brim {
                 self.tally.refused();
                 stream.abort();
@@ -78,18 +114,30 @@ impl Rooms {
     async fn greet(&self, stream: Stream, port: u16, tasks: Tasks) {
         let peer = stream.peer();
         let Ok((session, site)) = self.front.accept(stream, port, tasks.timers(), PATIENCE).await else {
-            return self.tally.refused();
+            return self.tally.stumbled();
         };
         self.tally.greeted();
         let server_name = session.server_name().map(Box::from);
         let h2 = session.alpn() == Some(b"h2");
         let visit = Visit { peer, port, secure: true, server_name, site: Some(site.0), h2 };
-        http::serve(session, visit, self.house.clone(), tasks).await;
+        let house = self.house.borrow().clone();
+        http::serve(session, visit, house, tasks).await;
     }
 
     async fn talk(&self, stream: Stream, port: u16, tasks: Tasks) {
         let peer = stream.peer();
         let visit = Visit { peer, port, secure: false, server_name: None, site: None, h2: false };
-        http::serve(stream, visit, self.house.clone(), tasks).await;
+        let house = self.house.borrow().clone();
+        http::serve(stream, visit, house, tasks).await;
     }
+}
+
+/// The next who comes; nobody once the doors are to be shut and whoever stood before them is in.
+pub(super) async fn next(listener: &Listener, shutting: &Bell) -> Option<Stream> {
+    let (mut accept, mut shut) = (pin!(listener.accept()), shutting.heard());
+    poll_fn(|context| match accept.as_mut().poll(context) {
+        Poll::Ready(stream) => Poll::Ready(Some(stream)),
+        Poll::Pending => Pin::new(&mut shut).poll(context).map(|()| None),
+    })
+    .await
 }

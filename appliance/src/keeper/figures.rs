@@ -2,6 +2,7 @@
 
 use super::well;
 use core::cell::{Cell, RefCell};
+use core::time::Duration;
 use http::Figures;
 use net::Handle;
 use std::rc::Rc;
@@ -13,7 +14,8 @@ pub(super) struct Tally {
     began: Cell<Instant>,
     now: Cell<Instant>,
     handshakes: Cell<u64>,
-    refused: Cell<u64>,
+    failed: Cell<u64>,
+    turned_away: Cell<u64>,
     handle: RefCell<Option<Handle>>,
 }
 
@@ -35,8 +37,30 @@ impl Tally {
         self.handshakes.set(self.handshakes.get().saturating_add(1));
     }
 
+    /// A handshake came to nothing.
+    pub(super) fn stumbled(&self) {
+        self.failed.set(self.failed.get().saturating_add(1));
+    }
+
+    /// Somebody was not let in, because memory is short.
     pub(super) fn refused(&self) {
-        self.refused.set(self.refused.get().saturating_add(1));
+        self.turned_away.set(self.turned_away.get().saturating_add(1));
+    }
+
+    pub(super) fn handshakes(&self) -> u64 {
+        self.handshakes.get()
+    }
+
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.get()
+    }
+
+    pub(super) fn turned_away(&self) -> u64 {
+        self.turned_away.get()
+    }
+
+    pub(super) fn up(&self) -> Duration {
+        self.now.get() - self.began.get()
     }
 }
 
@@ -44,14 +68,17 @@ impl Figures for Tally {
     fn now(&self) -> Vec<(&'static str, String)> {
         let net = self.handle.borrow().as_ref().map(Handle::figures).unwrap_or_default();
         let entropy = well::provenance();
-        let up = (self.now.get() - self.began.get()).as_secs();
+        let up = self.up().as_secs();
         vec![
             ("up", format!("{}:{:02}:{:02}", up / 3600, up / 60 % 60, up % 60)),
             ("connections", net.accepted.to_string()),
             ("open now", net.open.to_string()),
             ("handshakes", self.handshakes.get().to_string()),
             ("heap in use", format!("{} KiB", runtime::heap::in_use() / 1024)),
-            ("refused", (self.refused.get() + net.refused + net.malformed).to_string()),
+            (
+                "refused",
+                (self.failed.get() + self.turned_away.get() + net.refused + net.malformed).to_string(),
+            ),
             ("frames in", net.frames_in.to_string()),
             ("frames out", net.frames_out.to_string()),
             ("half open", net.half_open.to_string()),

@@ -4,7 +4,7 @@ use super::settings::Settings;
 use bundle::{Authority, Broken, Bundle, Clients, Profile, Secrets};
 use bytes::Bytes;
 use core::fmt;
-use http::{Found, House, Leaf, Limits, Shelf, Site};
+use http::{Found, House, Leaf, Limits, Notice, Shelf, Site};
 use pinata::BadPinata;
 use std::rc::Rc;
 use tls::mint::{self, Unmintable, Validity};
@@ -150,7 +150,8 @@ fn of_one_shelf<W: World>(
         bundle::Site { names: names.into_iter().map(str::to_owned).collect(), ..bundle::Site::default() };
     let sites = vec![Site { words, shelf }];
     let (limits, https_port) = (Limits::default(), 443);
-    let house = House { sites, default_site: Some(0), limits, https_port, plainly: false, figures: None };
+    let (plainly, notice) = (false, Notice::default());
+    let house = House { sites, default_site: Some(0), limits, https_port, plainly, figures: None, notice };
     Ok(Furnished { front: front(vec![site], Some(0), calendar)?, tickets_are_shared: false, house })
 }
 

@@ -4,11 +4,13 @@
 //! knows of the world it asks through [`world::World`]; the cores do the rest.
 #![forbid(unsafe_code)]
 
+mod desk;
 mod doors;
 mod figures;
 mod house;
 mod larder;
 mod party;
+mod report;
 mod settings;
 mod turns;
 mod well;

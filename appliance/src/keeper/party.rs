@@ -1,6 +1,7 @@
 //! The party: the piñata, where the command line wants one, with its doors, its page and its lines for the
 //! console.
 
+use super::doors;
 use super::house::BadHouse;
 use super::settings::{Settings, Visitors};
 use bundle::{Bundle, Secrets};
@@ -12,7 +13,7 @@ use pinata::{BadPinata, DOORS, Door, Keys, Pinata, Rules};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use tasks::Tasks;
+use tasks::{Bell, Tasks};
 use tls::mint::Minted;
 use tls::{Calendar, Key};
 use world::{Instant, World};
@@ -88,12 +89,13 @@ impl Party {
         Rc::new(Page(self.clone()))
     }
 
-    /// Opens its doors.
-    pub(super) fn open(&self, handle: &Handle, tasks: &Tasks) -> Result<(), PortTaken> {
+    /// Opens its doors, until they are shut with all others.
+    pub(super) fn open(&self, handle: &Handle, tasks: &Tasks, shutting: &Bell) -> Result<(), PortTaken> {
         let Some(pinata) = self.pinata() else { return Ok(()) };
         for door in pinata.doors() {
             let listener = handle.listen(door.port())?;
-            tasks.spawn(welcome(pinata.clone(), listener, door, handle.clone(), tasks.clone()));
+            let shutting = shutting.clone();
+            tasks.spawn(welcome(pinata.clone(), listener, door, handle.clone(), tasks.clone(), shutting));
         }
         Ok(())
     }
@@ -140,9 +142,15 @@ fn given(secrets: &Secrets<'_>) -> Result<Option<Keys>, BadPinata> {
     Keys::given(ca.to_vec(), several("crl"), shown).map(Some)
 }
 
-async fn welcome(pinata: Rc<Pinata>, listener: Listener, door: Door, handle: Handle, tasks: Tasks) {
-    loop {
-        let stream = listener.accept().await;
+async fn welcome(
+    pinata: Rc<Pinata>,
+    listener: Listener,
+    door: Door,
+    handle: Handle,
+    tasks: Tasks,
+    shutting: Bell,
+) {
+    while let Some(stream) = doors::next(&listener, &shutting).await {
         tasks.spawn(receive(pinata.clone(), stream, door, handle.clone(), tasks.clone()));
     }
 }

@@ -1,14 +1,18 @@
 //! The loop: frames in, tasks, frames out, sleep.
 
+use super::desk::{Desk, GRACE, Wish};
 use super::doors::Rooms;
 use super::figures::Tally;
 use super::house::{self, BadHouse};
 use super::larder::Larder;
 use super::party::Party;
+use super::report::{Mood, Report};
 use super::settings::{BadWords, Settings};
 use super::well::{self, Cpu};
 use core::fmt;
+use core::time::Duration;
 use net::{BadConfig, Cidr, Config, Keys, Net, PortTaken};
+use std::rc::Rc;
 use tasks::Tasks;
 use tls::Calendar;
 use world::{Full, Help, Instant, Nic, NicFacts, Received, World};
@@ -76,25 +80,25 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let memory = world.memory(settings.limit);
     let rooms = Rooms::of(furnished, tally.clone(), memory / 8 * 7);
     let budget = budget(world, memory);
+    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, memory };
     let mut copied = false;
     loop {
-        let Some(_seeded) = larder.fill(world) else { return Ok(Ended::Asked) };
-        if let Some(party) = party.as_ref().filter(|_| copied)
+        let Some(_seeded) = staff.larder.fill(world) else { return Ok(Ended::Asked) };
+        if let Some(party) = staff.party.as_ref().filter(|_| copied)
             && !party.was_copied(world, &settings).map_err(Ended::House)?
         {
             continue;
         }
         copied = false;
         // Without keys the machine was copied just now: once more from the beginning.
-        let Some(keys) = fresh_keys().filter(|_| rooms.forget_sessions()) else { continue };
+        let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
         let mut life = Life::begin(world, &settings, budget, &calendar, &keys).map_err(Ended::Net)?;
-        tally.watch(life.net.handle());
-        rooms.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
-        if let Some(party) = &party {
-            party.open(&life.net.handle(), &life.tasks).map_err(Ended::Port)?;
+        staff.tally.watch(life.net.handle());
+        if !staff.rooms.are_shut() {
+            life.open(&staff).map_err(Ended::Port)?;
         }
         world.say(&greeting(&settings));
-        match life.turn_until_it_ends(world, &mut larder, &tally, party.as_ref()) {
+        match life.turn_until_it_ends(world, &mut staff) {
             End::Asked => return Ok(Ended::Asked),
             // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
@@ -103,6 +107,16 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
             }
         }
     }
+}
+
+/// Those who stay when the machine was copied.
+struct Staff {
+    larder: Larder,
+    desk: Desk,
+    rooms: Rc<Rooms>,
+    tally: Rc<Tally>,
+    party: Option<Party>,
+    memory: usize,
 }
 
 fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
@@ -128,6 +142,8 @@ struct Life {
     net: Net,
     tasks: Tasks,
     calendar: Calendar,
+    /// When it ends at the latest, once it was asked to.
+    leaving: Option<Instant>,
 }
 
 enum End {
@@ -154,34 +170,101 @@ impl Life {
         };
         let (facts, now) = (world.nic().facts(), world.now());
         let net = Net::new(config, facts, Keys::new(*keys), now)?;
-        Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone() })
+        Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone(), leaving: None })
     }
 
-    fn turn_until_it_ends<W: World>(
-        &mut self,
-        world: &mut W,
-        larder: &mut Larder,
-        tally: &Tally,
-        party: Option<&Party>,
-    ) -> End {
+    fn open(&self, staff: &Staff) -> Result<(), PortTaken> {
+        let handle = self.net.handle();
+        staff.rooms.open(&handle, &self.tasks)?;
+        let open = |party: &Party| party.open(&handle, &self.tasks, &staff.rooms.shutting());
+        staff.party.as_ref().map_or(Ok(()), open)
+    }
+
+    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, staff: &mut Staff) -> End {
         loop {
-            let news = larder.turn(world);
+            let news = staff.larder.turn(world);
             if news.forked {
                 return End::Forked;
             }
-            if world.asked_to_stop() {
-                return End::Asked;
-            }
             let now = world.now();
             self.calendar.turn(world.wall_clock());
-            tally.turn(now);
+            staff.tally.turn(now);
+            let more = self.grant_wishes(world, staff, now);
             let frames = self.net.turn(now, &mut Watched(world.nic()));
             let steps = self.tasks.turn(now, STEPS);
-            let line = party.and_then(|party| party.tell(world, now));
-            if steps == 0 {
-                world.wait(earliest([news.deadline, frames, self.tasks.timers().deadline(), line]));
+            if self.is_over(now) {
+                staff.desk.part(world, "ended");
+                return End::Asked;
+            }
+            let line = staff.party.as_ref().and_then(|party| party.tell(world, now));
+            if steps == 0 && !more {
+                let deadlines = [news.deadline, frames, self.tasks.timers().deadline(), line, self.leaving];
+                world.wait(earliest(deadlines));
             }
         }
+    }
+
+    /// Whether it was asked to end and nobody is inside any more, or the time is up.
+    fn is_over(&self, now: Instant) -> bool {
+        self.leaving.is_some_and(|last| now >= last || self.net.handle().figures().open == 0)
+    }
+
+    /// Hears the operator and does what is asked. True when there may be more to hear.
+    fn grant_wishes<W: World>(&mut self, world: &mut W, staff: &mut Staff, now: Instant) -> bool {
+        if world.asked_to_stop() && self.leaving.is_none() {
+            self.leave(world, staff, now, GRACE);
+        }
+        let mut wishes = Vec::new();
+        let more = staff.desk.turn(world, &mut wishes);
+        let any = !wishes.is_empty();
+        for wish in wishes {
+            self.grant(world, staff, now, wish);
+        }
+        if any {
+            staff.desk.flush(world);
+        }
+        more
+    }
+
+    fn grant<W: World>(&mut self, world: &mut W, staff: &mut Staff, now: Instant, wish: Wish) {
+        match wish {
+            Wish::Status(line) => staff.desk.answer(line, &self.report(staff).words()),
+            Wish::Metrics(line) => staff.desk.answer(line, &self.report(staff).numbers()),
+            Wish::Drain(line) => {
+                world.say("draining: the operator asked for it; nobody is let in");
+                staff.rooms.shut(&self.tasks);
+                staff.desk.answer(line, &self.report(staff).words());
+            }
+            Wish::Resume(line) if self.leaving.is_some() => {
+                staff.desk.refuse(line, "this appliance is about to end: start it anew");
+            }
+            Wish::Resume(line) if staff.rooms.are_shut() => match self.open(staff) {
+                Ok(()) => {
+                    world.say("ready: the operator has opened the doors again");
+                    staff.desk.answer(line, &self.report(staff).words());
+                }
+                Err(taken) => staff.desk.refuse(line, &taken.to_string()),
+            },
+            Wish::Resume(line) => staff.desk.answer(line, &self.report(staff).words()),
+            Wish::Stop(within) => self.leave(world, staff, now, within),
+        }
+    }
+
+    /// Shuts the doors and ends when those who are inside have finished, or after `within`.
+    fn leave<W: World>(&mut self, world: &mut W, staff: &Staff, now: Instant, within: Duration) {
+        world.say("stopping: nobody is let in, and those who are inside finish");
+        staff.rooms.shut(&self.tasks);
+        self.leaving = Some(now + within);
+    }
+
+    fn report<'a>(&self, staff: &'a Staff) -> Report<'a> {
+        let mood = match self.leaving {
+            Some(_) => Mood::Stopping,
+            None if staff.rooms.are_shut() => Mood::Draining,
+            None => Mood::Serving,
+        };
+        let net = self.net.handle().figures();
+        Report { mood, tally: &staff.tally, net, memory: staff.memory }
     }
 }
 

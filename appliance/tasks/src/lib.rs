@@ -115,6 +115,63 @@ impl Timers {
     }
 }
 
+/// A bell that is rung once; whoever listens hears it, then or at once.
+#[derive(Clone, Default)]
+pub struct Bell(Rc<Clapper>);
+
+#[derive(Default)]
+struct Clapper {
+    rung: Cell<bool>,
+    last: Cell<u64>,
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+}
+
+impl Bell {
+    /// Rings it.
+    pub fn ring(&self) {
+        self.0.rung.set(true);
+        core::mem::take(&mut *self.0.waiting.borrow_mut()).into_values().for_each(Waker::wake);
+    }
+
+    /// Whether it was rung.
+    #[must_use]
+    pub fn is_rung(&self) -> bool {
+        self.0.rung.get()
+    }
+
+    /// A future that is done when it is rung.
+    #[must_use]
+    pub fn heard(&self) -> Hearing {
+        let number = self.0.last.get();
+        self.0.last.set(number + 1);
+        Hearing { bell: self.clone(), number }
+    }
+}
+
+/// One listener. Dropping it takes it off the bell.
+pub struct Hearing {
+    bell: Bell,
+    number: u64,
+}
+
+impl Future for Hearing {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.bell.is_rung() {
+            return Poll::Ready(());
+        }
+        self.bell.0.waiting.borrow_mut().insert(self.number, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.bell.0.waiting.borrow_mut().remove(&self.number);
+    }
+}
+
 /// The time was up before the work was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLate;
@@ -197,6 +254,26 @@ mod tests {
         tasks.turn(at(9), 100);
         assert_eq!(seen.get(), Some(Err(TooLate)));
         assert_eq!(tasks.timers().deadline(), None);
+    }
+
+    #[test]
+    fn a_bell_wakes_all_who_listen_and_forgets_those_who_left() {
+        let (tasks, bell, heard) = (Tasks::new(), Bell::default(), Rc::new(Cell::new(0)));
+        for _ in 0..3 {
+            let (listening, heard) = (bell.heard(), heard.clone());
+            tasks.spawn(async move {
+                listening.await;
+                heard.set(heard.get() + 1);
+            });
+        }
+        tasks.turn(at(0), 100);
+        let mut gone = bell.heard();
+        let _ = Pin::new(&mut gone).poll(&mut Context::from_waker(Waker::noop()));
+        drop(gone);
+        assert_eq!((heard.get(), bell.0.waiting.borrow().len()), (0, 3));
+        bell.ring();
+        tasks.turn(at(0), 100);
+        assert_eq!((heard.get(), bell.is_rung()), (3, true));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use crate::bench::{Client, house};
+use crate::bench::{Client, house, visit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -43,6 +43,33 @@ fn a_head_request_gets_a_head() {
     let head = HELLO.split("<p>").next().unwrap();
     assert_eq!(client.ask(&GET.replace("GET", "HEAD")), head);
     assert_eq!(client.ask(GET), HELLO, "and the connection is still in step");
+}
+
+#[test]
+fn when_the_house_moves_each_connection_ends_after_one_more_answer() {
+    let house = Rc::new(house());
+    let mut client = Client::of(house.clone(), visit());
+    assert_eq!(client.ask(GET), HELLO);
+    house.notice.moving.ring();
+    assert!(!client.is_closed(), "nobody is cut off");
+    let answer = client.ask(GET);
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("<p>hello"), "{answer}");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn when_the_house_closes_those_who_ask_for_nothing_leave_and_others_are_answered() {
+    let house = Rc::new(house());
+    let [mut idle, mut busy, mut fresh] = [(); 3].map(|()| Client::of(house.clone(), visit()));
+    assert_eq!(idle.ask(GET), HELLO);
+    assert_eq!(busy.ask(GET), HELLO);
+    busy.ask(&GET[..10]);
+    fresh.ask("");
+    house.notice.close();
+    assert_eq!((idle.ask(""), idle.is_closed()), (String::new(), true));
+    assert!(!busy.is_closed() && !fresh.is_closed());
+    assert!(busy.ask(&GET[10..]).ends_with("<p>hello") && busy.is_closed());
+    assert!(fresh.ask(GET).ends_with("<p>hello") && fresh.is_closed());
 }
 
 #[test]
@@ -195,7 +222,7 @@ fn what_only_hyper_refuses_is_refused_politely() {
 fn a_connection_ends_with_its_last_request() {
     let mut house = house();
     house.limits.requests = 3;
-    let mut client = Client::of(Rc::new(house), crate::bench::visit());
+    let mut client = Client::of(Rc::new(house), visit());
     assert_eq!(client.ask(GET), HELLO);
     assert_eq!(client.ask(GET), HELLO);
     assert!(client.ask(GET).contains("connection: close"));

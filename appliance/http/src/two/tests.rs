@@ -78,6 +78,18 @@ fn is_over(client: &mut Client) -> bool {
 }
 
 #[test]
+fn when_the_house_moves_a_connection_says_goodbye_and_answers_what_was_asked() {
+    let house = house();
+    let notice = house.notice.clone();
+    let mut client = connected(house, 65_535);
+    notice.moving.ring();
+    client.send(ask(1, "/"));
+    let heard = frames(&mut client);
+    assert!(heard.iter().any(|(kind, ..)| *kind == GOAWAY), "{heard:?}");
+    assert!(heard.iter().any(|(kind, _, stream, _)| (*kind, *stream) == (DATA, 1)), "{heard:?}");
+}
+
+#[test]
 fn pages_are_fetched_side_by_side() {
     let mut client = connected(house(), 65_535);
     client.send([ask(1, "/"), ask(3, "/digits"), ask(5, "/nowhere")].concat());

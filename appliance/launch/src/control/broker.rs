@@ -1,0 +1,399 @@
+//! The broker: in the launcher, between those who dial its socket and the appliance's one channel.
+//!
+//! Every client is answered by a steward of its own; the appliance is asked by one operator. A question is carried
+//! over under another line number and its answer back. Who may ask is decided when a client comes: the user of the
+//! launcher, or root. A client that does not read loses lines of the log and holds up nobody.
+
+use crate::watch::{Watch, Watched};
+use control::{Asked, Operator, Steward, Told, Verb, Who};
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use futures_io::{AsyncRead, AsyncWrite};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::getuid;
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
+
+/// Clients at once; others wait to be accepted.
+const CLIENTS: usize = 32;
+/// The longest answer that is carried.
+const LONGEST: usize = 4 << 20;
+const PIECE: usize = 4096;
+
+const NOT_THERE: &str = "the appliance is not there: it is starting, or starting again";
+const NOT_YET: &str = "the appliance does not answer yet: it waits for entropy, as its console says";
+const GONE: &str = "the appliance has ended";
+
+/// A channel for an appliance: our end, and the one that it inherits.
+pub(crate) fn channel() -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((ours, theirs))
+}
+
+/// A number that no greeting before had.
+pub(super) fn nonce() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// The broker, as the launcher holds it.
+#[derive(Clone)]
+pub(crate) struct Broker(Rc<RefCell<Exchange>>);
+
+struct Exchange {
+    watch: Watch,
+    listener: Option<Watched<UnixListener>>,
+    clients: Vec<Client>,
+    appliance: Option<Appliance>,
+    waker: Option<Waker>,
+    last: u64,
+    /// What the launcher adds to each report, in words and in numbers.
+    about: (String, String),
+}
+
+/// Somebody who dialled our socket.
+struct Client {
+    number: u64,
+    socket: Watched<UnixStream>,
+    steward: Steward,
+    gone: bool,
+}
+
+/// The appliance's channel.
+struct Appliance {
+    socket: Watched<UnixStream>,
+    operator: Operator,
+    answers: bool,
+    gone: bool,
+    routes: HashMap<u16, Route>,
+    last: u16,
+}
+
+/// Whose question a line of the appliance's is.
+struct Route {
+    /// Nobody's but ours, if none.
+    client: Option<(u64, u16)>,
+    verb: Verb,
+    heard: Vec<u8>,
+    lost: u64,
+}
+
+impl Broker {
+    /// A broker for those who dial `listener`.
+    pub(crate) fn new(watch: &Watch, listener: Option<UnixListener>) -> io::Result<Self> {
+        let listener = listener.map(|listener| watch.socket(listener)).transpose()?;
+        let (clients, appliance, waker, about) = (Vec::new(), None, None, Default::default());
+        let exchange = Exchange { watch: watch.clone(), listener, clients, appliance, waker, last: 0, about };
+        Ok(Self(Rc::new(RefCell::new(exchange))))
+    }
+
+    /// Serves for as long as the launcher lives.
+    pub(crate) async fn serve(self) {
+        poll_fn(|context| {
+            let mut exchange = self.0.borrow_mut();
+            exchange.waker = Some(context.waker().clone());
+            while exchange.turn(context) {}
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// An appliance was started, and this is our end of its channel.
+    pub(crate) fn attach(&self, socket: UnixStream) -> io::Result<()> {
+        let mut exchange = self.0.borrow_mut();
+        let socket = exchange.watch.socket(socket)?;
+        let operator = Operator::new(nonce()?);
+        let (answers, gone, routes) = (false, false, HashMap::new());
+        exchange.appliance = Some(Appliance { socket, operator, answers, gone, routes, last: 0 });
+        exchange.wake();
+        Ok(())
+    }
+
+    /// The appliance has ended: carries what it still said, and tells those who wait for more.
+    pub(crate) fn detach(&self) {
+        let mut exchange = self.0.borrow_mut();
+        let mut context = Context::from_waker(Waker::noop());
+        while exchange.turn(&mut context) {}
+        exchange.lose();
+        while exchange.turn(&mut context) {}
+        exchange.wake();
+    }
+
+    /// Asks the appliance to finish; false if it cannot hear.
+    pub(crate) fn ask_to_finish(&self) -> bool {
+        let mut exchange = self.0.borrow_mut();
+        let asked = exchange
+            .appliance
+            .as_mut()
+            .is_some_and(|appliance| appliance.answers && appliance.ask(None, Verb::Stop, "").is_some());
+        exchange.wake();
+        asked
+    }
+
+    /// What the launcher adds to each report from now on.
+    pub(crate) fn tell_about(&self, words: String, numbers: String) {
+        self.0.borrow_mut().about = (words, numbers);
+    }
+}
+
+impl Exchange {
+    fn wake(&mut self) {
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Carries what there is to carry. True when something moved.
+    fn turn(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = self.accept(context);
+        moved |= self.hear_the_appliance(context);
+        for at in 0..self.clients.len() {
+            moved |= self.hear_a_client(at, context);
+        }
+        moved |= self.send(context);
+        let before = self.clients.len();
+        let left: Vec<u64> = self.clients.iter().filter(|c| c.gone).map(|client| client.number).collect();
+        self.clients.retain(|client| !client.gone);
+        left.into_iter().for_each(|number| self.leave_all(number));
+        if self.appliance.as_ref().is_some_and(|appliance| appliance.gone) {
+            self.lose();
+            moved = true;
+        }
+        moved | (self.clients.len() < before)
+    }
+
+    fn accept(&mut self, context: &mut Context<'_>) -> bool {
+        if self.clients.len() >= CLIENTS {
+            return false;
+        }
+        let Some(listener) = &self.listener else { return false };
+        let Poll::Ready(Ok(socket)) = listener.poll_accept(context) else { return false };
+        let ours = socket_peercred(&socket).is_ok_and(|peer| peer.uid == getuid() || peer.uid.is_root());
+        let watched = ours.then(|| socket.set_nonblocking(true).and_then(|()| self.watch.socket(socket)));
+        if let Some(Ok(socket)) = watched {
+            self.last += 1;
+            let steward = Steward::new(Who::Launcher);
+            self.clients.push(Client { number: self.last, socket, steward, gone: false });
+        }
+        true
+    }
+
+    fn hear_the_appliance(&mut self, context: &mut Context<'_>) -> bool {
+        let Self { appliance: Some(appliance), clients, about, .. } = self else { return false };
+        let mut piece = [0; PIECE];
+        let mut bytes: &[u8] = match Pin::new(&mut appliance.socket).poll_read(context, &mut piece) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(count)) if count > 0 => piece.get(..count).unwrap_or_default(),
+            Poll::Ready(_) => {
+                appliance.gone = true;
+                return true;
+            }
+        };
+        loop {
+            match appliance.operator.receive(&mut bytes) {
+                Ok(None) if bytes.is_empty() => return true,
+                Ok(None | Some(Told::Wants { .. })) => {}
+                Ok(Some(Told::Welcome(_))) => appliance.answers = true,
+                Ok(Some(Told::Text { line, bytes })) => {
+                    if let Some(route) = appliance.routes.get_mut(&line) {
+                        route.hear(bytes, clients);
+                    }
+                }
+                Ok(Some(Told::Done { line })) => {
+                    let route = appliance.routes.remove(&line);
+                    route.into_iter().for_each(|route| route.done(clients, about));
+                }
+                Ok(Some(Told::Refused { line, why })) => {
+                    let route = appliance.routes.remove(&line);
+                    route.into_iter().for_each(|route| route.refuse(clients, why));
+                }
+                Err(malformed) => {
+                    eprintln!("gatehouse: the appliance's control channel: {malformed}");
+                    appliance.gone = true;
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn hear_a_client(&mut self, at: usize, context: &mut Context<'_>) -> bool {
+        let Self { appliance, clients, .. } = self;
+        let Some(client) = clients.get_mut(at) else { return false };
+        let mut piece = [0; PIECE];
+        let mut bytes: &[u8] = match Pin::new(&mut client.socket).poll_read(context, &mut piece) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(count)) if count > 0 => piece.get(..count).unwrap_or_default(),
+            Poll::Ready(_) => {
+                client.gone = true;
+                return true;
+            }
+        };
+        loop {
+            let refused = match client.steward.receive(&mut bytes) {
+                Ok(None) if bytes.is_empty() => return true,
+                Ok(None | Some(Asked::Data { .. })) => continue,
+                Ok(Some(Asked::Greeted)) => {
+                    appliance.iter_mut().for_each(|appliance| appliance.leave_all(client.number));
+                    continue;
+                }
+                Ok(Some(Asked::Left { line })) => {
+                    appliance.iter_mut().for_each(|appliance| appliance.leave((client.number, line)));
+                    continue;
+                }
+                Ok(Some(Asked::For { line, verb, words })) => match appliance {
+                    None => (line, NOT_THERE),
+                    Some(appliance) if !appliance.answers => (line, NOT_YET),
+                    Some(appliance) => match appliance.ask(Some((client.number, line)), verb, words) {
+                        Some(_) => continue,
+                        None => (line, "too many questions at once: wait for an answer"),
+                    },
+                },
+                Ok(Some(Asked::Offered { line, .. })) => {
+                    (line, "a launcher packs by itself: ask it to reload")
+                }
+                Err(_) => {
+                    client.gone = true;
+                    return true;
+                }
+            };
+            client.steward.refuse(refused.0, refused.1);
+        }
+    }
+
+    /// Gives each socket what it takes.
+    fn send(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if let Some(appliance) = &mut self.appliance {
+            while let Some(count) = put(&mut appliance.socket, appliance.operator.outbox(), context) {
+                appliance.operator.sent(count);
+                moved = true;
+            }
+        }
+        for client in &mut self.clients {
+            while let Some(count) = put(&mut client.socket, client.steward.outbox(), context) {
+                client.steward.sent(count);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn leave_all(&mut self, client: u64) {
+        self.appliance.iter_mut().for_each(|appliance| appliance.leave_all(client));
+    }
+
+    /// There is no appliance any more. Who asked for its end has what was asked for.
+    fn lose(&mut self) {
+        let Some(appliance) = self.appliance.take() else { return };
+        for route in appliance.routes.into_values() {
+            match route.verb {
+                Verb::Stop | Verb::Log => route.done(&mut self.clients, &Default::default()),
+                _ => route.refuse(&mut self.clients, GONE),
+            }
+        }
+    }
+}
+
+impl Appliance {
+    /// Carries a question over; none when all lines are in use.
+    fn ask(&mut self, client: Option<(u64, u16)>, verb: Verb, words: &str) -> Option<u16> {
+        if self.routes.len() >= control::LINES {
+            return None;
+        }
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if !self.routes.contains_key(&self.last) {
+                break;
+            }
+        }
+        self.routes.insert(self.last, Route { client, verb, heard: Vec::new(), lost: 0 });
+        self.operator.ask(self.last, verb, words);
+        Some(self.last)
+    }
+
+    fn leave(&mut self, asker: (u64, u16)) {
+        self.leave_those(|client| client == asker);
+    }
+
+    fn leave_all(&mut self, number: u64) {
+        self.leave_those(|(client, _)| client == number);
+    }
+
+    /// An order is carried out whoever listens; an answer that nobody awaits is not.
+    fn leave_those(&mut self, is_meant: impl Fn((u64, u16)) -> bool) {
+        let Self { routes, operator, .. } = self;
+        routes.retain(|line, route| {
+            let meant = route.client.is_some_and(&is_meant);
+            if meant && route.verb == Verb::Stop {
+                route.client = None;
+                return true;
+            }
+            if meant {
+                operator.leave(*line);
+            }
+            !meant
+        });
+    }
+}
+
+impl Route {
+    fn steward<'a>(&self, clients: &'a mut [Client]) -> Option<(&'a mut Steward, u16)> {
+        let (number, line) = self.client?;
+        let client = clients.iter_mut().find(|client| client.number == number)?;
+        Some((&mut client.steward, line))
+    }
+
+    /// Keeps an answer until it is whole; the log goes on line by line.
+    fn hear(&mut self, bytes: &[u8], clients: &mut [Client]) {
+        if self.heard.len() + bytes.len() <= LONGEST {
+            self.heard.extend_from_slice(bytes);
+        }
+        if self.verb != Verb::Log {
+            return;
+        }
+        let Some(end) = self.heard.iter().rposition(|byte| *byte == b'\n') else { return };
+        let mut lines: Vec<u8> = self.heard.drain(..=end).collect();
+        let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        if self.lost > 0 {
+            let lost = format!("({} lines were lost: this end did not read)\n", self.lost);
+            lines.splice(..0, lost.into_bytes());
+        }
+        let Some((steward, line)) = self.steward(clients) else { return };
+        match steward.tell(line, &lines) {
+            Ok(()) => self.lost = 0,
+            Err(_) => self.lost += count,
+        }
+    }
+
+    fn done(self, clients: &mut [Client], about: &(String, String)) {
+        let Some((steward, line)) = self.steward(clients) else { return };
+        let more = match self.verb {
+            Verb::Status => &about.0,
+            Verb::Metrics => &about.1,
+            _ => "",
+        };
+        steward.answer(line, &(String::from_utf8_lossy(&self.heard) + more));
+    }
+
+    fn refuse(self, clients: &mut [Client], why: &str) {
+        if let Some((steward, line)) = self.steward(clients) {
+            steward.refuse(line, why);
+        }
+    }
+}
+
+/// How many bytes the socket took, if any. What cannot be written is noticed when it is read.
+fn put(socket: &mut Watched<UnixStream>, bytes: &[u8], context: &mut Context<'_>) -> Option<usize> {
+    if bytes.is_empty() {
+        return None;
+    }
+    match Pin::new(socket).poll_write(context, bytes) {
+        Poll::Ready(Ok(count)) if count > 0 => Some(count),
+        _ => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! The desk: where the operator's questions arrive, over the channel that the host keeps for it.
+//!
+//! It hears so much in a turn and no more, answers what can be answered from here, and leaves to the loop what
+//! changes something. Nobody reaches it but who sits at the host's end of the channel.
+
+use control::{Asked, CHANNEL, Malformed, Steward, Verb, Who};
+use core::time::Duration;
+use world::{ChannelId, Heard, World};
+use zeroize::Zeroizing;
+
+/// What is heard in one turn: so many pieces of so many bytes.
+const PIECES: usize = 16;
+const PIECE: usize = 4096;
+/// How long those who are inside have when nobody says how long.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// The longest that can be asked for.
+const LONGEST: u64 = 3600;
+
+/// The operator's end of this appliance.
+pub(super) struct Desk {
+    channel: Option<ChannelId>,
+    steward: Steward,
+    /// The line on which somebody waits for the end.
+    farewell: Option<u16>,
+}
+
+/// What an operator wants changed, or told from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To know how it is, in words.
+    Status(u16),
+    /// To know how it is, in numbers.
+    Metrics(u16),
+    /// That nobody is let in any more.
+    Drain(u16),
+    /// That people are let in again.
+    Resume(u16),
+    /// The end, after so much time for those who are inside.
+    Stop(Duration),
+}
+
+impl Desk {
+    /// A desk that nobody sits at yet.
+    pub(super) fn new() -> Self {
+        Self { channel: None, steward: Steward::new(Who::Appliance), farewell: None }
+    }
+
+    /// Hears the operator and says what waits to be said. True when there may be more to hear.
+    pub(super) fn turn<W: World>(&mut self, world: &mut W, wishes: &mut Vec<Wish>) -> bool {
+        if self.channel.is_none() {
+            self.channel = world.channel(CHANNEL);
+        }
+        let Some(channel) = self.channel else { return false };
+        let mut more = true;
+        let mut piece = Zeroizing::new([0; PIECE]);
+        for _ in 0..PIECES {
+            match world.hear(channel, piece.as_mut_slice()) {
+                Heard::Nothing => {
+                    more = false;
+                    break;
+                }
+                Heard::Opened | Heard::Closed => self.steward.start_over(),
+                Heard::Bytes(count) => {
+                    if let Err(malformed) = self.hear(piece.get(..count).unwrap_or_default(), wishes) {
+                        world.say(&format!("control: not listening until somebody greets anew: {malformed}"));
+                    }
+                }
+            }
+        }
+        self.flush(world);
+        more
+    }
+
+    /// Answers on a line.
+    pub(super) fn answer(&mut self, line: u16, text: &str) {
+        self.steward.answer(line, text);
+    }
+
+    /// Says on a line that it cannot be done.
+    pub(super) fn refuse(&mut self, line: u16, why: &str) {
+        self.steward.refuse(line, why);
+    }
+
+    /// Tells whoever asked for the end that it has come.
+    pub(super) fn part<W: World>(&mut self, world: &mut W, last_words: &str) {
+        if let Some(line) = self.farewell.take() {
+            self.steward.answer(line, last_words);
+        }
+        self.flush(world);
+    }
+
+    /// Gives the channel what it takes.
+    pub(super) fn flush<W: World>(&mut self, world: &mut W) {
+        let Some(channel) = self.channel else { return };
+        while !self.steward.outbox().is_empty() {
+            let taken = world.tell(channel, self.steward.outbox());
+            if taken == 0 {
+                return;
+            }
+            self.steward.sent(taken);
+        }
+    }
+
+    fn hear(&mut self, mut bytes: &[u8], wishes: &mut Vec<Wish>) -> Result<(), Malformed> {
+        loop {
+            let refusal = match self.steward.receive(&mut bytes)? {
+                None if bytes.is_empty() => return Ok(()),
+                None | Some(Asked::Greeted | Asked::Left { .. } | Asked::Data { .. }) => continue,
+                Some(Asked::For { line, verb, words }) => match wish(line, verb, words) {
+                    Ok(wish) => {
+                        if let Wish::Stop(_) = wish {
+                            self.farewell = Some(line);
+                        }
+                        wishes.push(wish);
+                        continue;
+                    }
+                    Err(why) => (line, why),
+                },
+                Some(Asked::Offered { line, .. }) => (line, "this appliance cannot reload yet"),
+            };
+            self.steward.refuse(refusal.0, refusal.1);
+        }
+    }
+}
+
+fn wish(line: u16, verb: Verb, words: &str) -> Result<Wish, &'static str> {
+    match verb {
+        Verb::Status => Ok(Wish::Status(line)),
+        Verb::Metrics => Ok(Wish::Metrics(line)),
+        Verb::Drain => Ok(Wish::Drain(line)),
+        Verb::Resume => Ok(Wish::Resume(line)),
+        Verb::Stop => match words {
+            "" => Ok(Wish::Stop(GRACE)),
+            words => match words.parse() {
+                Ok(seconds) if seconds <= LONGEST => Ok(Wish::Stop(Duration::from_secs(seconds))),
+                _ => Err("stop wants a number of seconds up to 3600"),
+            },
+        },
+        Verb::Log => Err("this appliance does not tell its log yet"),
+        Verb::Reload => Err("an appliance cannot read its host's files: offer it the bundle"),
+    }
+}
