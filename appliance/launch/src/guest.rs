@@ -103,6 +103,7 @@ fn words(order: &Order) -> Vec<String> {
     let mut words = vec!["--address".to_owned(), format!("{APPLIANCE}/{PREFIX}")];
     words.extend(["--gateway".to_owned(), GATEWAY.to_string()]);
     words.extend(order.published_https());
+    words.extend(order.own_share());
     words
 }
 

@@ -34,6 +34,7 @@ impl Start<'_> {
         words.extend(["--address".to_owned(), format!("{APPLIANCE}/{PREFIX}")]);
         words.extend(["--gateway".to_owned(), GATEWAY.to_string()]);
         words.extend(order.published_https());
+        words.extend(order.own_share());
         let started = self.with(words)?;
         drop(theirs);
         let bench_parts = (&bench.tasks, &bench.watch);

@@ -31,12 +31,15 @@ pub(crate) struct Order {
     /// Use this TAP device; it must exist and belong to you, or you must be root.
     #[arg(long, value_name = "NAME", requires = "address")]
     pub(crate) tap: Option<String>,
-    /// The appliance's address on the TAP device; may be repeated.
-    #[arg(long, value_name = "IP/BITS", requires = "tap")]
+    /// The appliance's address on the TAP device, or who gives one: a DHCP server or IPv6 routers; may be repeated.
+    #[arg(long, value_name = "IP/BITS|dhcp|slaac", requires = "tap")]
     address: Vec<String>,
     /// The way out of the TAP device's network; once for each family.
     #[arg(long, value_name = "IP", requires = "tap")]
     gateway: Vec<IpAddr>,
+    /// Connections that one address, or IPv6 network of 64 bits, may have once memory is short [default: 512].
+    #[arg(long, value_name = "NUMBER")]
+    share: Option<u32>,
     /// Take entropy from the host's xentropyd at this socket; without it, the appliance has one of its own.
     #[arg(long, value_name = "PATH")]
     pub(crate) entropy: Option<PathBuf>,
@@ -153,7 +156,12 @@ impl Order {
     pub(crate) fn own_words(&self) -> Vec<String> {
         let addresses = self.address.iter().flat_map(|address| ["--address".to_owned(), address.clone()]);
         let gateways = self.gateway.iter().flat_map(|gateway| ["--gateway".to_owned(), gateway.to_string()]);
-        addresses.chain(gateways).collect()
+        addresses.chain(gateways).chain(self.own_share()).collect()
+    }
+
+    /// The word that tells the appliance what one source may have.
+    pub(crate) fn own_share(&self) -> Vec<String> {
+        self.share.map(|share| vec!["--share".to_owned(), share.to_string()]).unwrap_or_default()
     }
 
     /// The word that tells the appliance at which port the world reaches its HTTPS, for redirects.

@@ -21,6 +21,10 @@ pub struct Config {
     pub addresses: Vec<Cidr>,
     /// Where packets for other networks go: at most one for each family.
     pub gateways: Vec<IpAddr>,
+    /// A DHCP server gives us another IPv4 address, and what belongs to it.
+    pub dhcp: bool,
+    /// Routers tell us prefixes for IPv6 addresses of our own making, and the way out.
+    pub slaac: bool,
     /// Connections outward may come from any address, and packets to any address are ours: only for a stack at the
     /// host's end of a cable, which stands for the rest of the world.
     pub any_ip: bool,
@@ -52,7 +56,8 @@ impl Default for Share {
 impl Default for Config {
     fn default() -> Self {
         let (budget, share) = (16 << 20, Share::default());
-        Self { addresses: Vec::new(), gateways: Vec::new(), any_ip: false, budget, above: 0, share }
+        let (addresses, gateways) = (Vec::new(), Vec::new());
+        Self { addresses, gateways, dhcp: false, slaac: false, any_ip: false, budget, above: 0, share }
     }
 }
 
@@ -196,4 +201,71 @@ pub struct Figures {
     pub narrowed: u64,
     /// How often the TCP machine was asked anything.
     pub polls: u64,
+}
+
+/// Where we are on the network: what we were told, and what we learnt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Our addresses, without those that are good on this wire only.
+    pub addresses: Vec<Cidr>,
+    /// The ways out.
+    pub gateways: Vec<IpAddr>,
+    /// Resolvers of names that a DHCP server or a router recommends, the best first.
+    pub resolvers: Vec<IpAddr>,
+}
+
+impl Whereabouts {
+    /// True for an address of ours and for a way out of our networks.
+    #[must_use]
+    pub fn is_ours(&self, address: IpAddr) -> bool {
+        self.gateways.contains(&address) || self.addresses.iter().any(|cidr| cidr.address == address)
+    }
+}
+
+/// Something has happened to our addresses: a line for the console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// An address is ours from now on.
+    Found {
+        /// The address.
+        address: Cidr,
+        /// The way out, if there is one.
+        gateway: Option<IpAddr>,
+        /// The DHCP server that gave it, and for how many seconds, if it ends.
+        lease: Option<(IpAddr, Option<u64>)>,
+        /// The largest packet on this network.
+        mtu: usize,
+    },
+    /// An address is ours no longer, and its connections are gone.
+    Lost {
+        /// The address.
+        address: IpAddr,
+        /// What became of it.
+        why: &'static str,
+    },
+    /// Somebody else has the address that a server gave us, or that we drew.
+    Taken(IpAddr),
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Found { address: Cidr { address, prefix }, gateway, lease, mtu } => {
+                write!(to, "address: {address}/{prefix}")?;
+                match lease {
+                    Some((server, Some(seconds))) => write!(to, " from {server} for {seconds} s")?,
+                    Some((server, None)) => write!(to, " from {server} for ever")?,
+                    None => {}
+                }
+                gateway.iter().try_for_each(|gateway| write!(to, ", gateway {gateway}"))?;
+                write!(to, ", MTU {mtu}")
+            }
+            Self::Lost { address, why } => {
+                write!(to, "address: {address} is ours no longer: {why}; its connections are gone")
+            }
+            Self::Taken(address) => {
+                write!(to, "address: somebody else has {address}: find out who; trying another")
+            }
+        }
+    }
 }

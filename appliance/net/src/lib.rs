@@ -20,7 +20,7 @@ mod stream;
 mod tests;
 mod wire;
 
-pub use config::{BadConfig, Cidr, Config, Figures, Keys, Share};
+pub use config::{BadConfig, Cidr, Config, Figures, Keys, News, Share, Whereabouts};
 pub use post::{Bounce, Letter, PostError, Postbox, Receive, Why};
 pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
 
@@ -58,6 +58,11 @@ impl Net {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.stack.borrow().is_busy()
+    }
+
+    /// What has happened to our addresses and nobody was told yet.
+    pub fn news(&mut self) -> Option<News> {
+        self.stack.borrow_mut().take_news()
     }
 
     /// Takes new keys. Connections live on; cookies that are on their way are lost.

@@ -61,6 +61,16 @@ impl Secrets {
         1024 + u16::try_from(drawn).unwrap_or(0)
     }
 
+    /// A number that nobody can foresee.
+    pub(crate) fn number(&self, made: u64) -> u32 {
+        low(self.hash(For::Port, ("number", made)))
+    }
+
+    /// The second half of an address under a prefix (RFC 7217), for as long as these keys live.
+    pub(crate) fn interface(&self, mac: [u8; 6], prefix: u64, tries: u8) -> u64 {
+        self.hash(For::Port, ("interface", mac, prefix, tries))
+    }
+
     /// What smoltcp starts its own numbers with; nothing of them reaches a wire.
     pub(crate) fn seed(&self) -> u64 {
         self.hash(For::Sequence, "seed")

@@ -1,6 +1,6 @@
 //! What the layers above see: listeners, streams and connections outward.
 
-use crate::config::Figures;
+use crate::config::{Figures, Whereabouts};
 use crate::post::{PostError, Postbox};
 use crate::stack::Stack;
 use crate::wire::Ends;
@@ -44,6 +44,12 @@ impl Handle {
     pub fn post(&self, port: Option<u16>) -> Result<Postbox, PostError> {
         let port = self.0.borrow_mut().open_post(port)?;
         Ok(Postbox { net: self.0.clone(), port })
+    }
+
+    /// Where we are now.
+    #[must_use]
+    pub fn whereabouts(&self) -> Whereabouts {
+        self.0.borrow().whereabouts()
     }
 
     /// What was counted so far.

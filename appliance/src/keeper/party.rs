@@ -12,6 +12,7 @@ use pinata::attest::{Part, measure};
 use pinata::{BadPinata, DOORS, Door, Keys, Pinata, Rules};
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use tasks::{Bell, Tasks};
 use tls::mint::Minted;
@@ -157,7 +158,11 @@ async fn welcome(
 
 async fn receive(pinata: Rc<Pinata>, stream: Stream, door: Door, handle: Handle, tasks: Tasks) {
     let (peer, local) = (stream.peer(), stream.local().ip());
-    let dial = |address| async move {
+    let dial = |address: SocketAddr| async move {
+        // Addresses may have come since the rules were made.
+        if handle.whereabouts().is_ours(address.ip()) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         handle.connect(Some(local), address).await.map_err(|_| io::ErrorKind::NotConnected.into())
     };
     pinata.receive(door, stream, peer, tasks.timers(), dial).await;

@@ -3,13 +3,14 @@
 use core::fmt;
 use core::net::IpAddr;
 use core::str::FromStr;
+use net::Share;
 
 /// Every word that is known, what follows it, and what it means.
-const WORDS: [(&str, &str, &str); 5] = [
+const WORDS: [(&str, &str, &str); 6] = [
     (
         "--address",
-        "CIDR",
-        "an address of the appliance and its network, such as 192.0.2.7/24; may be repeated",
+        "CIDR|dhcp|slaac",
+        "an address of the appliance and its network, such as 192.0.2.7/24, or who gives one: a DHCP server or IPv6 routers; may be repeated",
     ),
     ("--gateway", "IP", "where packets for other networks go; once for each family"),
     (
@@ -22,14 +23,25 @@ const WORDS: [(&str, &str, &str); 5] = [
         "direct|forwarded",
         "hang a piñata here instead of a site; whether visitors come from their own addresses, and can be called back",
     ),
+    (
+        "--share",
+        "NUMBER",
+        "connections that one source, an IPv4 address or an IPv6 /64, may have once half of the memory for them is taken; 512 unless given",
+    ),
     ("--limit", "MB", "the memory that the appliance may use; all that there is unless given"),
 ];
 
 /// What the appliance is told on its command line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Our addresses, each with the length of its network's prefix.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// A DHCP server gives us an address.
+    pub dhcp: bool,
+    /// IPv6 routers tell us from which prefix to make addresses.
+    pub slaac: bool,
+    /// What one source may have when memory is short.
+    pub share: Share,
     /// The ways out.
     pub gateways: Vec<IpAddr>,
     /// The port at which the world reaches HTTPS, if it is not the one that the bundle names.
@@ -77,8 +89,7 @@ impl Settings {
     /// # Errors
     /// When a word is unknown, lacks its value or has one that cannot be read.
     pub fn read(words: &[String]) -> Result<Self, BadWords> {
-        let (addresses, gateways) = (Vec::new(), Vec::new());
-        let mut settings = Self { addresses, gateways, published: None, pinata: None, limit: None };
+        let mut settings = Self::default();
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let name = known(word)?;
@@ -86,7 +97,7 @@ impl Settings {
                 words.next().ok_or_else(|| BadWords(format!("{name} needs a value: {}", help_for(name))))?;
             settings.take(name, value)?;
         }
-        if settings.addresses.is_empty() {
+        if settings.addresses.is_empty() && !settings.dhcp && !settings.slaac {
             return Err(BadWords(format!("no address: give one with {}", help_for("--address"))));
         }
         Ok(settings)
@@ -94,8 +105,11 @@ impl Settings {
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), BadWords> {
         match name {
+            "--address" if value == "dhcp" => self.dhcp = true,
+            "--address" if value == "slaac" => self.slaac = true,
             "--address" => self.addresses.push(cidr(value).ok_or_else(|| unreadable(name, value))?),
             "--gateway" => self.gateways.push(value_of(name, value)?),
+            "--share" => self.share = share(value).ok_or_else(|| unreadable(name, value))?,
             "--published" => self.published = Some(value_of(name, value)?),
             "--pinata" => self.pinata = Some(value_of(name, value)?),
             _ => self.limit = Some(value_of::<usize>(name, value)?.saturating_mul(1 << 20)),
@@ -131,6 +145,12 @@ fn unreadable(name: &str, value: &str) -> BadWords {
     BadWords(format!("{value:?} cannot be read: {}", help_for(name)))
 }
 
+/// As many connections, and an eighth of it half-done handshakes.
+fn share(text: &str) -> Option<Share> {
+    let connections = text.parse().ok().filter(|number| *number > 0)?;
+    Some(Share { connections, half_open: (connections / 8).max(1) })
+}
+
 fn cidr(text: &str) -> Option<(IpAddr, u8)> {
     let (address, prefix) = text.split_once('/')?;
     let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse().ok()?);
@@ -160,17 +180,27 @@ mod tests {
     }
 
     #[test]
+    fn who_gives_an_address_may_stand_for_one() {
+        let settings = read("--address dhcp --address slaac --address fd00::1/64 --share 80").unwrap();
+        assert!(settings.dhcp && settings.slaac && settings.addresses.len() == 1);
+        assert_eq!((settings.share.connections, settings.share.half_open), (80, 10));
+        assert_eq!(read("--address dhcp").unwrap().share, Share::default());
+    }
+
+    #[test]
     fn a_mistake_is_named_with_its_remedy() {
         for (line, wanted) in [
             ("--adress 192.0.2.7/24", "unknown word \"--adress\"; --address was meant?"),
             ("--address", "--address needs a value"),
-            ("--address 192.0.2.7", "\"192.0.2.7\" cannot be read: --address CIDR"),
+            ("--address 192.0.2.7", "\"192.0.2.7\" cannot be read: --address CIDR|dhcp|slaac"),
+            ("--address dchp", "\"dchp\" cannot be read: --address CIDR|dhcp|slaac"),
+            ("--address dhcp --share 0", "\"0\" cannot be read: --share NUMBER"),
             ("--address 192.0.2.7/33", "cannot be read"),
             ("--address 0.0.0.0/0", "cannot be read"),
             ("--address 192.0.2.7/24 --gateway here", "\"here\" cannot be read: --gateway IP"),
             ("--address 192.0.2.7/24 --published 70000", "cannot be read"),
             ("--address 192.0.2.7/24 --pinata yes", "\"yes\" cannot be read: --pinata direct|forwarded"),
-            ("", "no address: give one with --address CIDR"),
+            ("--gateway 192.0.2.1", "no address: give one with --address CIDR|dhcp|slaac"),
         ] {
             let said = read(line).unwrap_err().to_string();
             assert!(said.contains(wanted), "{line}: {said}");

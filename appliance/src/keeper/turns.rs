@@ -94,11 +94,7 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
         let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
         let mut life = Life::begin(world, &settings, budget, &calendar, &keys).map_err(Ended::Net)?;
         staff.tally.watch(life.net.handle());
-        if !staff.rooms.are_shut() {
-            life.open(&staff).map_err(Ended::Port)?;
-        }
-        world.say(&greeting(&settings));
-        match life.turn_until_it_ends(world, &mut staff) {
+        match life.turn_until_it_ends(world, &mut staff).map_err(Ended::Port)? {
             End::Asked => return Ok(Ended::Asked),
             // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
@@ -131,17 +127,14 @@ fn budget<W: World>(world: &mut W, memory: usize) -> usize {
     budget
 }
 
-fn greeting(settings: &Settings) -> String {
-    let addresses: Vec<String> = settings.addresses.iter().map(|(address, _)| address.to_string()).collect();
-    let pinata = if settings.pinata.is_some() { ", and a piñata" } else { "" };
-    format!("ready: HTTPS on 443 and HTTP on 80{pinata} at {}", addresses.join(" and "))
-}
-
 /// Everything that dies when the machine was copied.
 struct Life {
     net: Net,
     tasks: Tasks,
     calendar: Calendar,
+    /// The doors were open once, and it was said.
+    opened: bool,
+    greeted: bool,
     /// When it ends at the latest, once it was asked to.
     leaving: Option<Instant>,
 }
@@ -164,37 +157,72 @@ impl Life {
         let config = Config {
             addresses,
             gateways: settings.gateways.clone(),
+            dhcp: settings.dhcp,
+            slaac: settings.slaac,
+            share: settings.share,
             budget,
             above: ABOVE,
             ..Config::default()
         };
         let (facts, now) = (world.nic().facts(), world.now());
         let net = Net::new(config, facts, Keys::new(*keys), now)?;
-        Ok(Self { net, tasks: Tasks::new(), calendar: calendar.clone(), leaving: None })
+        Ok(Self {
+            net,
+            tasks: Tasks::new(),
+            calendar: calendar.clone(),
+            opened: false,
+            greeted: false,
+            leaving: None,
+        })
     }
 
-    fn open(&self, staff: &Staff) -> Result<(), PortTaken> {
+    /// Opens every door, once there is an address, and says so.
+    fn greet<W: World>(&mut self, world: &mut W, staff: &Staff) -> Result<(), PortTaken> {
+        let addresses = self.net.handle().whereabouts().addresses;
+        if self.greeted || addresses.is_empty() {
+            return Ok(());
+        }
+        if !self.opened && !staff.rooms.are_shut() {
+            self.open(staff)?;
+        }
+        self.greeted = true;
+        let addresses: Vec<String> = addresses.iter().map(|cidr| cidr.address.to_string()).collect();
+        let pinata = if staff.party.is_some() { ", and a piñata" } else { "" };
+        world.say(&format!("ready: HTTPS on 443 and HTTP on 80{pinata} at {}", addresses.join(" and ")));
+        Ok(())
+    }
+
+    fn open(&mut self, staff: &Staff) -> Result<(), PortTaken> {
+        self.opened = true;
         let handle = self.net.handle();
         staff.rooms.open(&handle, &self.tasks)?;
         let open = |party: &Party| party.open(&handle, &self.tasks, &staff.rooms.shutting());
         staff.party.as_ref().map_or(Ok(()), open)
     }
 
-    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, staff: &mut Staff) -> End {
+    fn turn_until_it_ends<W: World>(&mut self, world: &mut W, staff: &mut Staff) -> Result<End, PortTaken> {
+        self.greet(world, staff)?;
+        if !self.greeted {
+            world.say("address: waiting for a DHCP server or a router; no port is open before");
+        }
         loop {
             let news = staff.larder.turn(world);
             if news.forked {
-                return End::Forked;
+                return Ok(End::Forked);
             }
             let now = world.now();
             self.calendar.turn(world.wall_clock());
             staff.tally.turn(now);
             let more = self.grant_wishes(world, staff, now);
             let frames = self.net.turn(now, &mut Watched(world.nic()));
+            while let Some(news) = self.net.news() {
+                world.say(&news.to_string());
+            }
+            self.greet(world, staff)?;
             let steps = self.tasks.turn(now, STEPS);
             if self.is_over(now) {
                 staff.desk.part(world, "ended");
-                return End::Asked;
+                return Ok(End::Asked);
             }
             let line = staff.party.as_ref().and_then(|party| party.tell(world, now));
             if steps == 0 && !more {

@@ -47,18 +47,31 @@ impl Ndp {
         };
         let mut body = vec![kind, 0, 0, 0, flags, 0, 0, 0];
         body.extend_from_slice(&self.target.octets());
-        body.extend_from_slice(&[option, 1]);
-        body.extend_from_slice(&ours);
-        let (from, to) = (IpAddr::V6(from), IpAddr::V6(to));
-        let sum = Sum::pseudo(from, to, ICMPV6, body.len()).add(&body).checksum();
-        if let Some(field) = body.get_mut(2..4) {
-            field.copy_from_slice(&sum.to_be_bytes());
+        // Who asks from nowhere, if an address is free, must not say who it is.
+        if !from.is_unspecified() {
+            body.extend_from_slice(&[option, 1]);
+            body.extend_from_slice(&ours);
         }
-        let mut frame = Kind::V6.header(mac, ours).to_vec();
-        ip::write(&mut frame, from, to, ICMPV6, body.len(), 255);
-        frame.extend_from_slice(&body);
-        frame
+        message((ours, mac), from, to, body)
     }
+}
+
+/// The frame of a message between two on this wire.
+pub(crate) fn message(
+    (ours, theirs): ([u8; 6], [u8; 6]),
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    mut body: Vec<u8>,
+) -> Vec<u8> {
+    let (from, to) = (IpAddr::V6(from), IpAddr::V6(to));
+    let sum = Sum::pseudo(from, to, ICMPV6, body.len()).add(&body).checksum();
+    if let Some(field) = body.get_mut(2..4) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+    let mut frame = Kind::V6.header(theirs, ours).to_vec();
+    ip::write(&mut frame, from, to, ICMPV6, body.len(), 255);
+    frame.extend_from_slice(&body);
+    frame
 }
 
 /// The hardware address in the options, if it is there; `None` if they are malformed.

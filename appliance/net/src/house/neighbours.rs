@@ -192,20 +192,24 @@ impl Neighbours {
         self.question(address, None, out);
     }
 
-    /// Tells everybody on the wire where our addresses are.
-    pub(crate) fn announce(&mut self, out: &mut Out) {
-        for cidr in &self.addresses.ours {
-            let frame = match cidr.address {
-                IpAddr::V4(ours) => {
-                    Arp { is_reply: false, mac: self.mac, sender: ours, target: ours }.frame(arp::EVERYBODY)
-                }
-                IpAddr::V6(ours) => {
-                    let all = std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-                    let ndp = Ndp { is_answer: true, target: ours, mac: None };
-                    ndp.frame(self.mac, ndp::group_mac(all), ours, all)
-                }
-            };
-            out.push(Parcel { frame, help: Help::default() });
-        }
+    /// Forgets those of a family: we are on another network now. What waits for them has an address that we lost.
+    pub(crate) fn forget_family(&mut self, v4: bool) {
+        let of_family: Vec<IpAddr> = self.known.keys().copied().filter(|one| one.is_ipv4() == v4).collect();
+        of_family.into_iter().for_each(|address| self.forget(address));
+    }
+
+    /// Tells everybody on the wire where an address of ours is.
+    pub(crate) fn announce(&self, address: IpAddr, out: &mut Out) {
+        let frame = match address {
+            IpAddr::V4(ours) => {
+                Arp { is_reply: false, mac: self.mac, sender: ours, target: ours }.frame(arp::EVERYBODY)
+            }
+            IpAddr::V6(ours) => {
+                let all = std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+                let ndp = Ndp { is_answer: true, target: ours, mac: None };
+                ndp.frame(self.mac, ndp::group_mac(all), ours, all)
+            }
+        };
+        out.push(Parcel { frame, help: Help::default() });
     }
 }

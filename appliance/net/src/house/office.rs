@@ -8,6 +8,7 @@ use crate::post::{Bounce, Letter, Why};
 use crate::wire::Ends;
 use core::task::Waker;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 /// Ports that may be open at once.
 const BOXES: usize = 256;
@@ -114,6 +115,19 @@ impl Office {
     /// Datagrams for a port that were dropped because nobody took them in time.
     pub(crate) fn lost_at(&self, port: u16) -> u64 {
         self.boxes.get(&port).map_or(0, |slot| slot.lost)
+    }
+
+    /// Nobody is heard any more at an address that is no longer ours: who waits there is told.
+    pub(crate) fn leave(&mut self, address: IpAddr) {
+        for slot in self.boxes.values_mut() {
+            let gone: Option<SocketAddr> =
+                slot.peers.iter().rfind(|ends| ends.local.ip() == address).map(|ends| ends.remote);
+            slot.peers.retain(|ends| ends.local.ip() != address);
+            if let Some(to) = gone {
+                slot.bounce = Some(Bounce { to, why: Why::Unreachable });
+                slot.reader.take().into_iter().for_each(Waker::wake);
+            }
+        }
     }
 
     fn of(&mut self, ends: &Ends) -> Option<&mut Slot> {

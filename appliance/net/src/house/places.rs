@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) struct Addresses {
     pub(crate) ours: Vec<Cidr>,
     pub(crate) gateways: Vec<IpAddr>,
+    /// Addresses that we keep for those who use them, and from which we begin nothing new.
+    pub(crate) stale: Vec<IpAddr>,
     pub(crate) any: bool,
 }
 
@@ -14,10 +16,10 @@ impl Addresses {
     /// What `config` says, and the link-local address that every host has.
     pub(crate) fn new(config: &Config, mac: [u8; 6]) -> Self {
         let mut ours = config.addresses.clone();
-        if ours.iter().any(|cidr| cidr.address.is_ipv6()) {
+        if config.slaac || ours.iter().any(|cidr| cidr.address.is_ipv6()) {
             ours.push(Cidr { address: IpAddr::V6(link_local(mac)), prefix: 64 });
         }
-        Self { ours, gateways: config.gateways.clone(), any: config.any_ip }
+        Self { ours, gateways: config.gateways.clone(), stale: Vec::new(), any: config.any_ip }
     }
 
     /// True if packets to `address` are ours.
@@ -45,11 +47,13 @@ impl Addresses {
         self.gateways.iter().copied().find(|gateway| gateway.is_ipv4() == to.is_ipv4())
     }
 
-    /// The address from which we talk to `to`: one of the same network if there is one, never link-local to the world.
+    /// The address from which we talk to `to`: one of the same network if there is one, else the one that has most in
+    /// common with it, never link-local to the world.
     pub(crate) fn source(&self, to: IpAddr) -> Option<IpAddr> {
         let family = || self.ours.iter().filter(|cidr| cidr.address.is_ipv4() == to.is_ipv4());
-        let near = family().find(|cidr| cidr.contains(to));
-        let far = || family().find(|cidr| !is_link_local(cidr.address));
+        let near = family().find(|cidr| cidr.contains(to) && !self.stale.contains(&cidr.address));
+        let rank = |cidr: &&Cidr| (!self.stale.contains(&cidr.address), common(cidr.address, to));
+        let far = || family().filter(|cidr| !is_link_local(cidr.address)).rev().max_by_key(rank);
         near.or_else(far).map(|cidr| cidr.address)
     }
 }
@@ -69,7 +73,16 @@ impl Cidr {
         }
     }
 
-    fn broadcast(&self) -> Option<Ipv4Addr> {
+    /// The address of the network itself.
+    pub(crate) fn network(&self) -> Option<Ipv4Addr> {
+        let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+        match self.address {
+            IpAddr::V4(ours) => Some(Ipv4Addr::from_bits(ours.to_bits() & !hosts)),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
         match self.address {
             IpAddr::V4(ours) if self.prefix < 31 => {
                 let hosts = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
@@ -80,12 +93,21 @@ impl Cidr {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// How many leading bits two addresses share.
+fn common(one: IpAddr, other: IpAddr) -> u32 {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => 0,
+    }
+}
+
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// The address that a hardware address makes on its link.
-fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+pub(crate) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.map(u16::from);
     Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
 }

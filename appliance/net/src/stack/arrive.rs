@@ -30,6 +30,7 @@ impl Stack {
 
     fn arrive_arp(&mut self, frame: &Ethernet<'_>) {
         let Some(arp) = Arp::read(frame) else { return self.figures.malformed += 1 };
+        self.arrive_claim(&arp);
         let sender = IpAddr::V4(arp.sender);
         self.neighbours.hear(self.now, sender, arp.mac, arp.is_reply, &mut self.out);
         let addresses = &self.neighbours.addresses;
@@ -52,6 +53,9 @@ impl Stack {
         };
         if packet.protocol == ICMPV6 {
             return self.arrive_icmp6(frame, &packet);
+        }
+        if packet.protocol == udp::UDP && self.arrive_dhcp(&packet, checksum) {
+            return;
         }
         let addresses = &self.neighbours.addresses;
         if for_all || addresses.is_broadcast(packet.to) || !addresses.has(packet.to) {
@@ -82,6 +86,7 @@ impl Stack {
         if echo::start(packet, packet.from, packet.to).add(packet.payload).checksum() != 0 {
             return self.figures.malformed += 1;
         }
+        self.arrive_advertisement(packet);
         match Ndp::read(packet) {
             Some(ndp) => self.arrive_ndp(frame, packet, &ndp),
             None if self.neighbours.addresses.has(packet.to) && !packet.to.is_multicast() => {
@@ -94,6 +99,9 @@ impl Stack {
     fn arrive_ndp(&mut self, frame: &Ethernet<'_>, packet: &Ip<'_>, ndp: &Ndp) {
         let IpAddr::V6(from) = packet.from else { return };
         let mac = ndp.mac.unwrap_or(frame.from);
+        if self.arrive_doubt(frame.from, from, ndp) {
+            return;
+        }
         if ndp.is_answer {
             return self.neighbours.hear(self.now, IpAddr::V6(ndp.target), mac, true, &mut self.out);
         }
@@ -119,7 +127,7 @@ impl Stack {
 
     fn arrive_echo(&mut self, packet: &Ip<'_>) {
         let ends = packet.from.is_unspecified() || self.neighbours.addresses.is_broadcast(packet.from);
-        if ends || packet.payload.len() + 40 > self.mtu || !self.echoes.allows(self.now) {
+        if ends || packet.payload.len() + 40 > self.mtu(packet.from) || !self.echoes.allows(self.now) {
             return;
         }
         let mut frame = self.out.start(packet.from);

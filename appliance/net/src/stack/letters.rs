@@ -67,7 +67,7 @@ impl Stack {
         if !ends.has_a_peer() || addresses.is_broadcast(remote.ip()) || addresses.is_own(remote.ip()) {
             return Err(PostError::NotAHost(remote));
         }
-        let most = self.mtu.saturating_sub(ip::header(remote.ip()) + udp::HEADER);
+        let most = self.mtu(remote.ip()).saturating_sub(ip::header(remote.ip()) + udp::HEADER);
         if bytes.len() > most {
             return Err(PostError::TooLong(most));
         }

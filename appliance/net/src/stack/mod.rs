@@ -1,5 +1,6 @@
 //! The stack: everything that the handles share, and the turn that moves it.
 
+mod address;
 mod api;
 mod arrive;
 mod flows;
@@ -17,6 +18,7 @@ use crate::house::{neighbours::Neighbours, office::Office, places::Addresses};
 use crate::out::Out;
 use crate::secrets::{Places, Secrets};
 use crate::wire::Ends;
+use address::Estate;
 use core::task::Waker;
 use core::time::Duration;
 use slab::Slab;
@@ -34,7 +36,8 @@ const HALF: usize = 256;
 /// One stack.
 pub(crate) struct Stack {
     now: Instant,
-    mtu: usize,
+    /// Where we are, and how we know.
+    estate: Estate,
     flows: Slab<Flow>,
     places: HashMap<Ends, usize, Places>,
     alarms: Alarms,
@@ -82,7 +85,7 @@ impl Stack {
         let halves = (config.budget / 8 / HALF).clamp(64, 16_384);
         let mut stack = Self {
             now,
-            mtu: facts.mtu,
+            estate: Estate::new(config, &facts, now),
             flows: Slab::new(),
             places: HashMap::with_hasher(places),
             alarms: Alarms::default(),
@@ -110,7 +113,7 @@ impl Stack {
             figures: Figures::default(),
             frame: vec![0; LARGEST_FRAME].into_boxed_slice(),
         };
-        stack.neighbours.announce(&mut stack.out);
+        stack.announce_all();
         Ok(stack)
     }
 
@@ -119,6 +122,7 @@ impl Stack {
         self.posted = false;
         self.out.flush(nic);
         let more = self.take_frames(nic);
+        let house = self.keep_house();
         self.hear_alarms();
         self.serve_news();
         self.out.flush(nic);
@@ -128,8 +132,8 @@ impl Stack {
         if more || !self.news.is_empty() {
             return Some(self.now);
         }
-        let house = self.neighbours.turn(self.now, &mut self.out);
-        [self.alarms.next(), self.cache.next(), house].into_iter().flatten().min()
+        let neighbours = self.neighbours.turn(self.now, &mut self.out);
+        [self.alarms.next(), self.cache.next(), neighbours, house].into_iter().flatten().min()
     }
 
     /// True if the interface may have more.
@@ -149,6 +153,10 @@ impl Stack {
         self.waiting.expire(self.now);
         for _ in 0..FLOWS {
             let Some(half) = self.cache.late(self.now) else { break };
+            if !self.neighbours.addresses.has(half.ends.local.ip()) {
+                self.cache.forget(&half.ends);
+                continue;
+            }
             self.figures.repeated += 1;
             self.accept_syn(&half);
         }

@@ -195,7 +195,7 @@ impl Stack {
 
     /// What we tell peers to cut their segments to.
     fn our_mss(&self, ends: &Ends) -> u16 {
-        u16::try_from(self.mtu.saturating_sub(ends.headers())).unwrap_or(u16::MAX)
+        u16::try_from(self.mtu(ends.remote.ip()).saturating_sub(ends.headers())).unwrap_or(u16::MAX)
     }
 
     /// Payload of the largest segment for a peer of which we know `options`.

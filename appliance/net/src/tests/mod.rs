@@ -1,5 +1,6 @@
 //! Tests that need more than one file of the stack.
 
+mod address;
 mod cable;
 mod echo;
 mod forecast;

@@ -77,7 +77,7 @@ impl Wire {
     fn hear(&mut self, frame: &[u8]) -> Option<Said> {
         let ethernet = Ethernet::read(frame).unwrap();
         if let Some(arp) = Arp::read(&ethernet) {
-            if !arp.is_reply && arp.sender != arp.target {
+            if !arp.is_reply && arp.sender != arp.target && !arp.sender.is_unspecified() {
                 let answer = Arp { is_reply: true, mac: MAC, sender: arp.target, target: arp.sender };
                 self.end.arriving.push_back(answer.frame(ethernet.from));
             }

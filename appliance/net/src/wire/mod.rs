@@ -2,6 +2,7 @@
 //!
 //! Reading never trusts a length; what is not exactly right is `None` and nobody answers it.
 
+pub(crate) mod dhcp;
 pub(crate) mod ip;
 mod seq;
 pub(crate) mod sum;

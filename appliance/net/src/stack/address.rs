@@ -1,0 +1,314 @@
+//! Addresses that come and go: what was told at the start, what a DHCP server gives and what routers advertise.
+//!
+//! When an address goes, everything that was said from it ends without a word: who speaks in the name of an address
+//! that somebody else may have by now does harm. When one comes, everybody on the wire is told.
+
+use super::Stack;
+use crate::config::{Cidr, Config, News, Whereabouts};
+use crate::gate::limit::Limit;
+use crate::house::arp::{Arp, EVERYBODY};
+use crate::house::dhcp::{self, Dhcp};
+use crate::house::lease::Lease;
+use crate::house::ndp::{self, Ndp};
+use crate::house::places::{Addresses, is_link_local, link_local};
+use crate::house::routers::{self, Advertisement};
+use crate::house::slaac::{self, Slaac};
+use crate::out::{Parcel, direct};
+use crate::wire::dhcp::{CLIENT, Heard, SERVER, Said};
+use crate::wire::{Ends, Ip, udp};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use world::{Checksum, Help, Instant, NicFacts};
+
+/// News that wait to be told.
+const NEWS: usize = 16;
+/// Steps of one turn: more follow at once in the next.
+const STEPS: usize = 16;
+
+/// Where we are, and how we know.
+pub(crate) struct Estate {
+    /// What was told at the start, with the link-local address.
+    fixed: Addresses,
+    dhcp: Option<Dhcp>,
+    lease: Option<Lease>,
+    slaac: Option<Slaac>,
+    /// The largest packet of either family.
+    mtu: [usize; 2],
+    widest: usize,
+    news: VecDeque<News>,
+    telling: Limit,
+}
+
+impl Estate {
+    pub(super) fn new(config: &Config, facts: &NicFacts, now: Instant) -> Self {
+        Self {
+            fixed: Addresses::new(config, facts.mac),
+            dhcp: config.dhcp.then(|| Dhcp::new(facts.mac, facts.mtu, now)),
+            lease: None,
+            slaac: config.slaac.then(|| Slaac::new(facts.mtu, now)),
+            mtu: [facts.mtu; 2],
+            widest: facts.mtu,
+            news: VecDeque::new(),
+            telling: Limit::a_second(4),
+        }
+    }
+
+    fn tell(&mut self, now: Instant, news: News) {
+        if self.news.len() < NEWS && self.telling.allows(now) {
+            self.news.push_back(news);
+        }
+    }
+
+    /// What all sources say together.
+    fn addresses(&self, now: Instant) -> Addresses {
+        let (mut ours, mut stale) = (self.fixed.ours.clone(), Vec::new());
+        ours.extend(self.lease.iter().map(Lease::cidr));
+        for (home, fresh) in self.slaac.iter().flat_map(|slaac| slaac.homes(now)) {
+            let address = IpAddr::V6(home.address);
+            ours.push(Cidr { address, prefix: if home.on_link { 64 } else { 128 } });
+            stale.extend((!fresh).then_some(address));
+        }
+        let mut gateways = self.fixed.gateways.clone();
+        gateways.extend(self.lease.as_ref().and_then(|lease| lease.gateway).map(IpAddr::V4));
+        gateways.extend(self.slaac.as_ref().and_then(Slaac::router).map(IpAddr::V6));
+        Addresses { ours, gateways, stale, any: self.fixed.any }
+    }
+}
+
+impl Stack {
+    /// The largest packet that may go to `other`.
+    pub(super) fn mtu(&self, other: IpAddr) -> usize {
+        let [v4, v6] = self.estate.mtu;
+        if other.is_ipv4() { v4 } else { v6 }
+    }
+
+    pub(crate) fn whereabouts(&self) -> Whereabouts {
+        let addresses = &self.neighbours.addresses;
+        let known = addresses.ours.iter().filter(|cidr| !is_link_local(cidr.address));
+        let leased = self.estate.lease.iter().flat_map(|lease| &lease.resolvers).copied().map(IpAddr::V4);
+        let told = self.estate.slaac.iter().flat_map(Slaac::resolvers).map(IpAddr::V6);
+        Whereabouts {
+            addresses: known.copied().collect(),
+            gateways: addresses.gateways.clone(),
+            resolvers: leased.chain(told).collect(),
+        }
+    }
+
+    pub(crate) fn take_news(&mut self) -> Option<News> {
+        self.estate.news.pop_front()
+    }
+
+    pub(super) fn announce_all(&mut self) {
+        for cidr in &self.neighbours.addresses.ours {
+            self.neighbours.announce(cidr.address, &mut self.out);
+        }
+    }
+
+    /// Does what is due for our addresses, and says when to come back.
+    pub(super) fn keep_house(&mut self) -> Option<Instant> {
+        for _ in 0..STEPS {
+            if !self.keep_lease() && !self.keep_homes() {
+                break;
+            }
+        }
+        let (now, estate) = (self.now, &self.estate);
+        let dhcp = estate.dhcp.as_ref().map(Dhcp::deadline);
+        let slaac = estate.slaac.as_ref().map(|slaac| slaac.deadline(now));
+        [dhcp, slaac].into_iter().flatten().min()
+    }
+
+    fn keep_lease(&mut self) -> bool {
+        let (now, secrets, made) = (self.now, &self.secrets, &mut self.made);
+        let draw = || {
+            *made += 1;
+            secrets.number(*made)
+        };
+        let Some(step) = self.estate.dhcp.as_mut().and_then(|dhcp| dhcp.turn(now, draw)) else {
+            return false;
+        };
+        self.follow(step);
+        true
+    }
+
+    fn follow(&mut self, step: dhcp::Step) {
+        let now = self.now;
+        match step {
+            dhcp::Step::Shout(said) => self.say_dhcp(&said, Ipv4Addr::BROADCAST),
+            dhcp::Step::Say(said, server) => self.say_dhcp(&said, server),
+            dhcp::Step::Probe(target) => {
+                let (mac, sender) = (self.neighbours.mac(), Ipv4Addr::UNSPECIFIED);
+                let frame = Arp { is_reply: false, mac, sender, target }.frame(EVERYBODY);
+                self.out.push(Parcel { frame, help: Help::default() });
+            }
+            dhcp::Step::Take(lease) => {
+                let news = found(&lease, self.estate.widest);
+                if self.estate.lease.as_ref().map(Lease::cidr) != Some(lease.cidr()) {
+                    self.estate.tell(now, news);
+                }
+                self.estate.lease = Some(lease);
+                self.move_house("another took its place");
+            }
+            dhcp::Step::Leave(why) => {
+                self.estate.lease = None;
+                self.move_house(match why {
+                    dhcp::Why::Expired => "no server renewed its lease",
+                    dhcp::Why::Refused => "its server wants it back",
+                });
+            }
+        }
+    }
+
+    /// Sends a DHCP message, to everybody or, from our address, to one server.
+    fn say_dhcp(&mut self, said: &Said, to: Ipv4Addr) {
+        let from = said.has.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let ends = Ends { local: SocketAddr::from((from, CLIENT)), remote: SocketAddr::from((to, SERVER)) };
+        let mut frame = self.out.start(ends.remote.ip());
+        udp::write(&mut frame, &ends, &said.write());
+        let mut parcel = Parcel { frame, help: Help::default() };
+        if to.is_broadcast() {
+            direct(&mut parcel.frame, EVERYBODY);
+            self.out.push(parcel);
+        } else {
+            self.out.route(self.now, &mut self.neighbours, to.into(), parcel);
+        }
+    }
+
+    /// True if a datagram is for the DHCP client, which hears it before it has an address.
+    pub(super) fn arrive_dhcp(&mut self, packet: &Ip<'_>, checksum: Checksum) -> bool {
+        let Some(dhcp) = &mut self.estate.dhcp else { return false };
+        let Some((ends, payload)) = udp::read(packet, checksum) else { return false };
+        if ends.local.port() != CLIENT || ends.remote.port() != SERVER || !packet.to.is_ipv4() {
+            return false;
+        }
+        let heard = Heard::read(payload, self.neighbours.mac());
+        let step = heard.and_then(|heard| dhcp.hear(self.now, &heard));
+        step.into_iter().for_each(|step| self.follow(step));
+        true
+    }
+
+    /// Hears who says that it has an IPv4 address, or is about to take one.
+    pub(super) fn arrive_claim(&mut self, arp: &Arp) {
+        let claimed = if arp.sender.is_unspecified() { arp.target } else { arp.sender };
+        let Some(dhcp) = &mut self.estate.dhcp else { return };
+        if let Some(step) = dhcp.hear_of(self.now, claimed, arp.mac) {
+            self.estate.tell(self.now, News::Taken(claimed.into()));
+            self.follow(step);
+        }
+    }
+
+    /// Hears a router.
+    pub(super) fn arrive_advertisement(&mut self, packet: &Ip<'_>) {
+        let (mac, secrets) = (self.neighbours.mac(), &self.secrets);
+        let for_us = packet.to.is_multicast() || self.neighbours.addresses.is_own(packet.to);
+        let Some(slaac) = self.estate.slaac.as_mut().filter(|_| for_us) else { return };
+        if let Some((from, said)) = Advertisement::read(packet) {
+            slaac.hear(self.now, from, &said, |prefix, tries| secrets.interface(mac, prefix, tries));
+        }
+    }
+
+    /// True if a message about neighbours is about an address that is to be ours, or that somebody else is about to
+    /// take.
+    pub(super) fn arrive_doubt(&mut self, mac: [u8; 6], from: Ipv6Addr, ndp: &Ndp) -> bool {
+        let (ours, secrets) = (self.neighbours.mac(), &self.secrets);
+        if mac == ours || !(ndp.is_answer || from.is_unspecified()) {
+            return false;
+        }
+        let draw = |prefix, tries| secrets.interface(ours, prefix, tries);
+        if self.estate.slaac.as_mut().is_some_and(|slaac| slaac.hear_of(ndp.target, draw)) {
+            self.estate.tell(self.now, News::Taken(ndp.target.into()));
+            return true;
+        }
+        let own = self.neighbours.addresses.is_own(ndp.target.into());
+        if own && !ndp.is_answer && self.answers.allows(self.now) {
+            self.neighbours.announce(ndp.target.into(), &mut self.out);
+        }
+        own
+    }
+
+    fn keep_homes(&mut self) -> bool {
+        let now = self.now;
+        let Some(step) = self.estate.slaac.as_mut().and_then(|slaac| slaac.turn(now)) else { return false };
+        let mac = self.neighbours.mac();
+        let frame = match step {
+            slaac::Step::Ask => routers::question(mac, link_local(mac)),
+            slaac::Step::Probe(target) => {
+                let (group, ndp) = (ndp::group(target), Ndp { is_answer: false, target, mac: None });
+                ndp.frame(mac, ndp::group_mac(group), Ipv6Addr::UNSPECIFIED, group)
+            }
+            slaac::Step::Changed => {
+                self.move_house("no router renewed its prefix");
+                return true;
+            }
+        };
+        self.out.push(Parcel { frame, help: Help::default() });
+        true
+    }
+
+    /// Takes up what all sources say now: what is gone is left, what is new is announced.
+    fn move_house(&mut self, why: &'static str) {
+        let addresses = self.estate.addresses(self.now);
+        let before = core::mem::replace(&mut self.neighbours.addresses, addresses);
+        for cidr in &before.ours {
+            if !self.neighbours.addresses.is_own(cidr.address) {
+                self.leave_address(cidr.address);
+                self.estate.tell(self.now, News::Lost { address: cidr.address, why });
+            }
+        }
+        for cidr in self.neighbours.addresses.ours.clone() {
+            if !before.is_own(cidr.address) {
+                self.neighbours.announce(cidr.address, &mut self.out);
+                self.tell_home(cidr);
+            }
+        }
+        self.narrow();
+    }
+
+    fn tell_home(&mut self, cidr: Cidr) {
+        if cidr.address.is_ipv6() {
+            let slaac = self.estate.slaac.as_ref();
+            let gateway = slaac.and_then(Slaac::router).map(IpAddr::V6);
+            let mtu = slaac.and_then(Slaac::mtu).unwrap_or(self.estate.widest);
+            self.estate.tell(self.now, News::Found { address: cidr, gateway, lease: None, mtu });
+        }
+    }
+
+    /// Ends what was said from an address.
+    fn leave_address(&mut self, address: IpAddr) {
+        let of_it =
+            |(number, flow): (usize, &crate::flow::Flow)| (flow.ends.local.ip() == address).then_some(number);
+        let gone: Vec<usize> = self.flows.iter().filter_map(of_it).collect();
+        for number in gone {
+            self.end(number, io::ErrorKind::AddrNotAvailable);
+        }
+        self.office.leave(address);
+        self.neighbours.forget_family(address.is_ipv4());
+    }
+
+    /// Takes up what the networks carry; connections that say more at a time say less from now on.
+    fn narrow(&mut self) {
+        let estate = &self.estate;
+        let v4 = estate.lease.as_ref().and_then(|lease| lease.mtu);
+        let v6 = estate.slaac.as_ref().and_then(Slaac::mtu);
+        let mtu = [v4, v6].map(|mtu| mtu.unwrap_or(estate.widest));
+        if core::mem::replace(&mut self.estate.mtu, mtu) == mtu {
+            return;
+        }
+        for (_, flow) in &mut self.flows {
+            let [v4, v6] = mtu;
+            let mtu = if flow.ends.remote.is_ipv4() { v4 } else { v6 };
+            let stamps = if flow.peer.stamp.is_some() { 12 } else { 0 };
+            let most = mtu.saturating_sub(flow.ends.headers() + stamps);
+            flow.mss = flow.mss.min(u16::try_from(most).unwrap_or(u16::MAX));
+        }
+    }
+}
+
+fn found(lease: &Lease, widest: usize) -> News {
+    News::Found {
+        address: lease.cidr(),
+        gateway: lease.gateway.map(IpAddr::V4),
+        lease: Some((lease.server.into(), lease.times.map(|times| times.end.as_secs()))),
+        mtu: lease.mtu.unwrap_or(widest),
+    }
+}
