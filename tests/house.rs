@@ -91,7 +91,9 @@ fn converse(socket: TcpStream, public: &'static [u8], h2: bool) {
     let mut house = House::of(Rc::new(bundle));
     house.figures = Some(Rc::new(Counted));
     let peer = socket.peer_addr().expect("it has a peer");
-    let visit = Visit { peer, port: 443, secure: true, server_name: None, site: Some(0), h2 };
+    let local = socket.local_addr().expect("it has an address");
+    let (server_name, tls, client) = (None, None, None);
+    let visit = Visit { peer, local, port: 443, secure: true, server_name, site: Some(0), h2, tls, client };
     let wire = Rc::new(Wire { socket, reader: Cell::default(), writer: Cell::default() });
     let (tasks, over) = (Tasks::new(), Rc::new(Cell::new(false)));
     let (end, told, inside) = (End(wire.clone()), over.clone(), tasks.clone());
@@ -143,6 +145,8 @@ impl Wire {
 }
 
 struct End(Rc<Wire>);
+
+impl http::Wire for End {}
 
 fn ready<T>(
     outcome: io::Result<T>,

@@ -27,7 +27,15 @@ impl Tap {
     /// An appliance that is fed and says that it is ready.
     #[must_use]
     pub fn ready() -> Self {
-        let tap = Self::started(true);
+        let tap = Self::started(true, "");
+        tap.said("ready: ");
+        tap
+    }
+
+    /// The same with more lines in its `gatehouse.toml`.
+    #[must_use]
+    pub fn with(sheet: &str) -> Self {
+        let tap = Self::started(true, sheet);
         tap.said("ready: ");
         tap
     }
@@ -35,13 +43,13 @@ impl Tap {
     /// An appliance that nobody feeds.
     #[must_use]
     pub fn starved() -> Self {
-        Self::started(false)
+        Self::started(false, "")
     }
 
-    fn started(fed: bool) -> Self {
+    fn started(fed: bool, sheet: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let namespace = namespace();
-        let bundle = bundle(folder.path());
+        let bundle = bundle(folder.path(), sheet);
         let daemon = fed.then(|| feeder(folder.path()));
         let console = std::fs::File::create(folder.path().join("console")).expect("a file");
         let mut command = inside(&namespace, &appliance().to_string_lossy());
@@ -67,6 +75,21 @@ impl Tap {
             assert!(Instant::now() < end, "it never said {word:?}, but {console:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The folder in which everything of this test lies: the CA is `site/tls/ca.pem`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The most memory that the appliance has had at once, in KiB.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        let pid = self.appliance.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says it");
+        line.trim_end_matches("kB").trim().parse().expect("it is a number")
     }
 
     /// A program among the appliance's clients, not started yet.
@@ -157,14 +180,17 @@ fn namespace() -> String {
     name
 }
 
-/// The example with one large file more, packed.
-fn bundle(folder: &Path) -> String {
+/// The example with one large file and some lines more, packed.
+fn bundle(folder: &Path, lines: &str) -> String {
     let site = folder.join("site");
     let made = house::run(&["init", &site.to_string_lossy()]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let noise: Vec<u8> =
         (0_u64..BIG as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     std::fs::write(site.join("site/big.bin"), noise).expect("the file is written");
+    let sheet = site.join("gatehouse.toml");
+    let whole = std::fs::read_to_string(&sheet).expect("it was made") + lines;
+    std::fs::write(&sheet, whole.replace("DIR", &folder.to_string_lossy())).expect("it is written");
     let bundle = folder.join("bundle").to_string_lossy().into_owned();
     let packed = house::run(&["pack", &site.to_string_lossy(), "-o", &bundle]);
     assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));

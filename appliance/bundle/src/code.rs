@@ -4,6 +4,8 @@
 
 use crate::Broken;
 use crate::estate::{Authority, Clients, Estate, HeaderRule, Hsts, Limits, Profile, Redirect, Site};
+use crate::estate::{Health, Network, Proxy, Target, Verified, Waits};
+use core::net::IpAddr;
 
 const WHERE: Broken = Broken::Nonsense("configuration");
 
@@ -73,7 +75,7 @@ macro_rules! numbers {
 }
 
 macro_rules! records {
-    ($($record:ident { $($field:ident),* })*) => {$(
+    ($($record:ident { $($field:ident),* $(,)? })*) => {$(
         impl Coded for $record {
             fn write(&self, out: &mut Vec<u8>) {
                 $(self.$field.write(out);)*
@@ -90,13 +92,31 @@ macro_rules! records {
 numbers! { u8 u16 u32 u64 }
 
 records! {
-    Estate { profile, default_site, https_port, limits, sites }
+    Estate { profile, default_site, https_port, limits, trusted, announcers, sites }
     Limits { idle, head, stall, floor, head_bytes, head_lines, target, requests, streams }
-    Site { names, chain, ocsp, clients, hsts, errors, redirects, figures, headers }
+    Site { names, chain, ocsp, clients, hsts, errors, redirects, figures, headers, proxies }
     Authority { certificates, revoked }
     Hsts { seconds, subdomains, preload }
     Redirect { from, to, status }
     HeaderRule { pattern, name, value }
+    Network { address, prefix }
+    Proxy {
+        path, targets, least, strip, host, verified, announce, upgrades, identity, health, waits, most, body
+    }
+    Target { host, port }
+    Verified { authorities, name }
+    Health { path, every }
+    Waits { connect, head, stall, idle, tunnel }
+}
+
+impl Coded for IpAddr {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.to_string().write(out);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Broken> {
+        String::read(from)?.parse().map_err(|_| WHERE)
+    }
 }
 
 impl Coded for bool {

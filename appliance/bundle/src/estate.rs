@@ -2,6 +2,10 @@
 //!
 //! The launcher makes one of `gatehouse.toml`, after it has found every mistake; the appliance only reads it.
 
+mod proxy;
+
+pub use proxy::{Health, Network, Proxy, Target, Verified, Waits};
+
 /// All that is configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Estate {
@@ -13,6 +17,10 @@ pub struct Estate {
     pub https_port: u16,
     /// What one connection may take.
     pub limits: Limits,
+    /// Who may say on whose behalf it asks: their `X-Forwarded-*` is believed.
+    pub trusted: Vec<Network>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub announcers: Vec<Network>,
     /// The sites.
     pub sites: Vec<Site>,
 }
@@ -87,6 +95,8 @@ pub struct Site {
     pub figures: bool,
     /// Headers by pattern; a later rule overrides an earlier one, and an empty value takes the header away.
     pub headers: Vec<HeaderRule>,
+    /// What is answered by other servers.
+    pub proxies: Vec<Proxy>,
 }
 
 /// Whether clients show certificates.

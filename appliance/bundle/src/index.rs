@@ -8,7 +8,7 @@ use core::cell::Cell;
 use sha2::{Digest, Sha256};
 
 pub(crate) const MAGIC: &[u8; 16] = b"GATEHOUSE-BUNDLE";
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 pub(crate) const SEAL: usize = 64;
 const DIGEST: usize = 32;
 const SHELF: usize = 16;

@@ -27,7 +27,8 @@ mod secrets;
 
 pub use cargo::{Cargo, LayoutSeed, PAGE, TRAILER, cargo, trailer, unload};
 pub use estate::{
-    Authority, Clients, Coding, Estate, HeaderRule, Hsts, Limits, Profile, Redirect, Site, matches,
+    Authority, Clients, Coding, Estate, HeaderRule, Health, Hsts, Limits, Network, Profile, Proxy, Redirect,
+    Site, Target, Verified, Waits, matches,
 };
 pub use index::{Bundle, Found, Leaf, Variant};
 pub use packer::{Measure, Measured, Packer, Placed};

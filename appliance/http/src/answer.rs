@@ -1,17 +1,19 @@
 //! What is said to a request: the decision, without any I/O.
 
 use crate::Visit;
-use crate::dress::dress;
+use crate::dress::{dress, undress};
 use crate::figures::{self, PLACE};
 use crate::house::{Found, House, Leaf, Site};
 use crate::page::Page;
 use crate::path;
 use crate::porter::Refusal;
+use crate::relay::{Relay, Said};
 use crate::represent::{put, represent, whole};
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri};
+use std::rc::Rc;
 
 /// Where certificate authorities look for their challenges, over plain HTTP.
 const CHALLENGE: &str = "/.well-known/acme-challenge/";
@@ -32,6 +34,58 @@ pub(crate) fn answer(house: &House, visit: &Visit, head: &Parts) -> Response<Pag
         }
     }
     answer
+}
+
+/// Who answers a request in our place.
+pub(crate) struct Way {
+    pub(crate) relay: Rc<Relay>,
+    /// What the request names as its host, with the port if there is one.
+    pub(crate) authority: Box<str>,
+    place: usize,
+    host: String,
+    path: String,
+}
+
+/// The relay for a request, if another server answers it.
+pub(crate) fn way(house: &House, visit: &Visit, head: &Parts) -> Option<Way> {
+    let (site, host) = find_site(house, visit, head).ok()?;
+    if site.relays.is_empty() || !visit.secure {
+        return None;
+    }
+    let path = path::loosely(head.uri.path()).ok()?;
+    let asked = Asked { house, visit, head, site, host: &host };
+    if asked.redirected(&path).is_some() || asked.figures(&path).is_some() {
+        return None;
+    }
+    let fit = site.relays.iter().filter(|relay| relay.has(&path));
+    let relay = fit.max_by_key(|relay| relay.depth())?.clone();
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    let field = || head.headers.get(header::HOST).and_then(|field| field.to_str().ok());
+    let authority = authority.or_else(field)?.into();
+    Some(Way { relay, authority, place: visit.site?, host, path })
+}
+
+impl Way {
+    /// Dresses what an upstream has said. What it says of its pages' safety itself counts.
+    pub(crate) fn dressed(&self, house: &House, visit: &Visit, mut answer: Response<Said>) -> Response<Said> {
+        if let Some(site) = house.sites.get(self.place) {
+            let own = answer.headers().clone();
+            dress(answer.headers_mut(), site, visit, &self.host, &self.path);
+            undress(answer.headers_mut(), &own, site, &self.path);
+        }
+        answer
+    }
+
+    /// The page for an answer that did not come.
+    pub(crate) fn failure(&self, house: &House, visit: &Visit, status: StatusCode) -> Response<Page> {
+        let Some(site) = house.sites.get(self.place) else { return sentence(status, "This cannot be done.") };
+        let mut answer = error(site, status);
+        dress(answer.headers_mut(), site, visit, &self.host, &self.path);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            put(answer.headers_mut(), header::RETRY_AFTER, Some("5"));
+        }
+        answer
+    }
 }
 
 type Why = (StatusCode, &'static str);
@@ -170,17 +224,30 @@ impl Asked<'_> {
         })
     }
 
-    /// The site's own page for an error, or a sentence.
     fn error(&self, status: StatusCode) -> Response<Page> {
-        let own = self.site.words.errors.iter().find(|(number, _)| *number == status.as_u16());
-        let mut answer = match own.map(|(_, path)| self.site.shelf.find(path)) {
-            Some(Found::Page(leaf)) => whole(&leaf, &leaf.identity),
-            _ if status == StatusCode::NOT_FOUND => sentence(status, "There is no such page here."),
-            _ => sentence(status, status.canonical_reason().unwrap_or("This cannot be done.")),
-        };
-        *answer.status_mut() = status;
-        answer
+        error(self.site, status)
     }
+}
+
+/// The site's own page for an error, or a sentence.
+fn error(site: &Site, status: StatusCode) -> Response<Page> {
+    let own = site.words.errors.iter().find(|(number, _)| *number == status.as_u16());
+    let mut answer = match own.map(|(_, path)| site.shelf.find(path)) {
+        Some(Found::Page(leaf)) => whole(&leaf, &leaf.identity),
+        _ if status == StatusCode::NOT_FOUND => sentence(status, "There is no such page here."),
+        _ if status == StatusCode::BAD_GATEWAY => {
+            sentence(status, "The server behind this one gave no answer.")
+        }
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+            sentence(status, "No server is there to answer this now.")
+        }
+        _ if status == StatusCode::GATEWAY_TIMEOUT => {
+            sentence(status, "The server behind this one took too long.")
+        }
+        _ => sentence(status, status.canonical_reason().unwrap_or("This cannot be done.")),
+    };
+    *answer.status_mut() = status;
+    answer
 }
 
 fn relative(uri: &Uri) -> String {

@@ -1,6 +1,6 @@
 //! The bench that the tests stand on: a pipe in memory, a clock that the test winds, a house of a few pages.
 
-use crate::{Coding, Found, House, Leaf, Limits, Notice, Shelf, Site, Source, Variant, Visit, serve};
+use crate::{Coding, Found, House, Leaf, Limits, Notice, Shelf, Site, Source, Variant, Visit, Wire, serve};
 use bytes::Bytes;
 use core::cell::RefCell;
 use core::pin::Pin;
@@ -14,22 +14,34 @@ use world::Instant;
 
 /// What lies in one direction of a pipe.
 #[derive(Default)]
-struct Way {
-    bytes: Vec<u8>,
-    closed: bool,
+pub(crate) struct Way {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) closed: bool,
     waker: Option<Waker>,
 }
 
 #[derive(Default)]
 pub(crate) struct Pipe {
-    up: Way,
-    down: Way,
+    pub(crate) up: Way,
+    pub(crate) down: Way,
     /// How much may lie in `down` before writing blocks.
-    room: usize,
+    pub(crate) room: usize,
+    /// Whoever reads or writes is told that the peer has reset the connection.
+    pub(crate) reset: bool,
+}
+
+impl Pipe {
+    /// Wakes whoever waits at our end.
+    pub(crate) fn stir(pipe: &RefCell<Self>) {
+        let mut inside = pipe.borrow_mut();
+        let wakers = [inside.up.waker.take(), inside.down.waker.take()];
+        drop(inside);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
 /// Our end of the pipe.
-pub(crate) struct End(Rc<RefCell<Pipe>>);
+pub(crate) struct End(pub(crate) Rc<RefCell<Pipe>>);
 
 impl AsyncRead for End {
     fn poll_read(
@@ -38,6 +50,9 @@ impl AsyncRead for End {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut pipe = self.0.borrow_mut();
+        if pipe.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if pipe.up.bytes.is_empty() && !pipe.up.closed {
             pipe.up.waker = Some(context.waker().clone());
             return Poll::Pending;
@@ -49,10 +64,15 @@ impl AsyncRead for End {
     }
 }
 
+impl Wire for End {}
+
 impl AsyncWrite for End {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut pipe = self.0.borrow_mut();
         assert!(!pipe.down.closed, "written after the close");
+        if pipe.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let count = bytes.len().min(pipe.room - pipe.down.bytes.len());
         if count == 0 && !bytes.is_empty() {
             pipe.down.waker = Some(context.waker().clone());
@@ -74,8 +94,8 @@ impl AsyncWrite for End {
 
 /// A client with one connection to a house, and the clock of both.
 pub(crate) struct Client {
-    pipe: Rc<RefCell<Pipe>>,
-    tasks: Tasks,
+    pub(crate) pipe: Rc<RefCell<Pipe>>,
+    pub(crate) tasks: Tasks,
     now: Instant,
 }
 
@@ -102,7 +122,7 @@ impl Client {
         self
     }
 
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         assert!(self.tasks.turn(self.now, 100_000) < 100_000, "it never comes to rest");
     }
 
@@ -165,20 +185,32 @@ impl Client {
 /// A visitor that came through TLS and asked for no name.
 pub(crate) fn visit() -> Visit {
     let peer = ([192, 0, 2, 1], 40_000).into();
-    Visit { peer, port: 443, secure: true, server_name: None, site: Some(0), h2: false }
+    let local = ([192, 0, 2, 7], 443).into();
+    Visit {
+        peer,
+        local,
+        port: 443,
+        secure: true,
+        server_name: None,
+        site: Some(0),
+        h2: false,
+        tls: None,
+        client: None,
+    }
 }
 
 /// A house of a few pages.
 pub(crate) fn house() -> House {
     let words =
         bundle::Site { names: vec!["a.example".into(), "*.w.example".into()], ..bundle::Site::default() };
-    let sites = vec![Site { words, shelf: Rc::new(Few) }];
+    let sites = vec![Site { words, shelf: Rc::new(Few), relays: Vec::new() }];
     House {
         sites,
         default_site: None,
         limits: Limits::default(),
         https_port: 443,
         plainly: false,
+        trusted: Vec::new(),
         figures: None,
         notice: Notice::default(),
     }

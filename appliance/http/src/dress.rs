@@ -32,6 +32,17 @@ pub(crate) fn dress(headers: &mut HeaderMap, site: &Site, visit: &Visit, host: &
     }
 }
 
+/// Gives back what the usual dress has covered of somebody's own, where no rule of the site has a say.
+pub(crate) fn undress(headers: &mut HeaderMap, own: &HeaderMap, site: &Site, path: &str) {
+    for (name, _) in USUAL {
+        let ruled =
+            |rule: &bundle::HeaderRule| rule.name == name.as_str() && bundle::matches(&rule.pattern, path);
+        if let Some(value) = own.get(&name).filter(|_| !site.words.headers.iter().any(ruled)) {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
 /// A name of the world's DNS: not an address, not this machine.
 fn is_public(host: &str) -> bool {
     host.parse::<IpAddr>().is_err() && host.contains('.') && !host.ends_with(".localhost")

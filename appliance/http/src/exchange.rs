@@ -16,6 +16,10 @@ pub(crate) struct Exchange {
     heads: Cell<u32>,
     /// Answers that are not fully written.
     open: Cell<u32>,
+    /// Those among them of which there are bytes that the peer could take.
+    owed: Cell<u32>,
+    /// An answer was cut off before its end.
+    broken: Cell<bool>,
     /// Everything that hyper wrote has gone down.
     flushed: Cell<bool>,
     /// Since when the peer owes us progress.
@@ -41,6 +45,8 @@ impl Exchange {
             windows,
             heads: Cell::new(0),
             open: Cell::new(0),
+            owed: Cell::new(0),
+            broken: Cell::new(false),
             flushed: Cell::new(true),
             owing: Cell::new(None),
             moved: Cell::new(0),
@@ -60,18 +66,31 @@ impl Exchange {
         self.heads.get()
     }
 
-    /// An answer is on its way.
-    pub(crate) fn opened(&self) {
+    fn opened(&self) {
         self.open.set(self.open.get().saturating_add(1));
-        if self.windows {
-            self.owe();
-        }
     }
 
-    /// An answer was handed down whole, or given up.
-    pub(crate) fn ended(&self) {
+    fn ended(&self) {
         self.open.set(self.open.get().saturating_sub(1));
         self.settle();
+    }
+
+    fn owes(&self, owes: bool) {
+        let owed = self.owed.get();
+        self.owed.set(if owes { owed.saturating_add(1) } else { owed.saturating_sub(1) });
+        if owes && self.windows {
+            self.owe();
+        }
+        self.settle();
+    }
+
+    /// An answer ends before its time: the peer must not take it for whole.
+    pub(crate) fn broke(&self) {
+        self.broken.set(true);
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// No answer is open and nothing waits to be written.
@@ -112,7 +131,7 @@ impl Exchange {
 
     /// Forgives the peer what it no longer owes.
     fn settle(&self) {
-        if self.flushed.get() && !(self.windows && self.is_open()) {
+        if self.flushed.get() && !(self.windows && self.owed.get() > 0) {
             self.owing.set(None);
         }
     }
@@ -138,5 +157,38 @@ impl Exchange {
         }
         self.owing.set(Some(now));
         self.moved.replace(0) < floor
+    }
+}
+
+/// One answer that is on its way. Dropping it ends it.
+pub(crate) struct Open {
+    exchange: Rc<Exchange>,
+    owed: bool,
+}
+
+impl Open {
+    /// An answer of which there is nothing yet.
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        exchange.opened();
+        Self { exchange: exchange.clone(), owed: false }
+    }
+
+    /// Whether there are bytes that the peer could take.
+    pub(crate) fn owes(&mut self, owes: bool) {
+        if core::mem::replace(&mut self.owed, owes) != owes {
+            self.exchange.owes(owes);
+        }
+    }
+
+    /// See [`Exchange::broke`].
+    pub(crate) fn broke(&self) {
+        self.exchange.broke();
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.owes(false);
+        self.exchange.ended();
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::figures::Figures;
 use crate::limits::Limits;
-use bundle::{Bundle, Coding, Estate};
+use crate::relay::Relay;
+use bundle::{Bundle, Coding, Estate, Network};
 use bytes::Bytes;
 use std::rc::Rc;
-use tasks::Bell;
+use tasks::{Bell, Tasks};
 
 /// All that is served.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct House {
     /// Pages are shown over plain HTTP too, instead of the way to HTTPS: where nothing is secret and nobody can know the
     /// certificate beforehand.
     pub plainly: bool,
+    /// Whose word counts on whose behalf it asks.
+    pub trusted: Vec<Network>,
     /// Who knows the live figures.
     pub figures: Option<Rc<dyn Figures>>,
     /// What those hear who are in it.
@@ -51,6 +54,8 @@ pub struct Site {
     pub shelf: Rc<dyn Shelf>,
     /// Its names and its rules.
     pub words: bundle::Site,
+    /// Who answers in its place, and for which paths.
+    pub relays: Vec<Rc<Relay>>,
 }
 
 /// Where the pages of a site lie.
@@ -133,21 +138,27 @@ impl Leaf {
 }
 
 impl House {
-    /// The house that a bundle describes.
+    /// The house that a bundle describes. Its relays are still to be added to its sites: they need somebody who dials.
     #[must_use]
     pub fn of(bundle: Rc<Bundle>) -> Self {
-        let Estate { default_site, https_port, limits, sites, .. } = bundle.estate().clone();
+        let Estate { default_site, https_port, limits, trusted, sites, .. } = bundle.estate().clone();
         let shelf = |site| -> Rc<dyn Shelf> { Rc::new(Packed { bundle: bundle.clone(), site }) };
-        let site = |(place, words)| Site { shelf: shelf(place), words };
+        let site = |(place, words)| Site { shelf: shelf(place), words, relays: Vec::new() };
         Self {
             sites: sites.into_iter().enumerate().map(site).collect(),
             default_site: default_site.and_then(|site| usize::try_from(site).ok()),
             limits: limits.into(),
             https_port,
             plainly: false,
+            trusted,
             figures: None,
             notice: Notice::default(),
         }
+    }
+
+    /// A life begins: what relays kept of an earlier one is forgotten.
+    pub fn begin(&self, tasks: &Tasks) {
+        self.sites.iter().flat_map(|site| &site.relays).for_each(|relay| relay.begin(tasks));
     }
 
     /// The site of that name; exact names come before wildcards.

@@ -1,4 +1,4 @@
-//! The front end: HTTP/1.1 and HTTP/2 by hyper, static sites out of the bundle.
+//! The front end: HTTP/1.1 and HTTP/2 by hyper, static sites out of the bundle, and other servers behind them.
 //!
 //! It stands above the TLS shell and below nothing: [`serve`] takes a byte stream, whoever made it, and a
 //! [`Visit`] that says what is known of its other end, and answers until the stream is done. The only crate
@@ -8,7 +8,8 @@
 //! in two ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the
 //! stream as hyper likes it and the measure of its pace; `house` has the sites; `answer` decides what to say,
 //! with `codings`, `conditions` and `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds
-//! the headers; `page` is what is said.
+//! the headers; `page` is what is said. Where another server answers in our place, `relay` carries the request to it
+//! and the answer back; `wire` is what it asks of those who open connections.
 //!
 //! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream,
 //! pages from memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
@@ -28,8 +29,11 @@ mod page;
 mod path;
 mod porter;
 mod ranges;
+mod relay;
+mod reply;
 mod represent;
 mod two;
+mod wire;
 
 #[cfg(test)]
 mod bench;
@@ -38,10 +42,11 @@ pub use bundle::Coding;
 pub use figures::Figures;
 pub use house::{Found, House, Leaf, Notice, Shelf, Site, Source, Variant};
 pub use limits::Limits;
+pub use relay::{Relay, Standing};
+pub use wire::{Dial, Dialed, Trunk, Wire};
 
 use core::future::Future;
 use core::pin::Pin;
-use futures_io::{AsyncRead, AsyncWrite};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use tasks::Tasks;
@@ -51,6 +56,8 @@ use tasks::Tasks;
 pub struct Visit {
     /// Who is at the other end.
     pub peer: SocketAddr,
+    /// Our end, as the one at the other knows it.
+    pub local: SocketAddr,
     /// The port of ours that was called.
     pub port: u16,
     /// The stream came through TLS.
@@ -61,6 +68,32 @@ pub struct Visit {
     pub site: Option<usize>,
     /// ALPN chose HTTP/2.
     pub h2: bool,
+    /// The version of TLS and its cipher suite, in words.
+    pub tls: Option<(&'static str, &'static str)>,
+    /// Who the client is, if it has shown a certificate and that was verified.
+    pub client: Option<Box<Client>>,
+}
+
+/// What a verified client's certificate says, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The subject, as RFC 4514 writes it.
+    pub subject: Box<str>,
+    /// The issuer, likewise.
+    pub issuer: Box<str>,
+    /// The serial number in hexadecimal digits.
+    pub serial: Box<str>,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub fingerprint: Box<str>,
+    /// The other names of the subject, each with its kind.
+    pub names: Box<[Box<str>]>,
+}
+
+impl Client {
+    /// The common name among the parts of the subject.
+    fn common_name(&self) -> Option<&str> {
+        self.subject.split(',').map(str::trim).find_map(|part| part.strip_prefix("CN="))
+    }
 }
 
 /// Answers every request of one connection and closes it. Ends at the latest when one of the house's
@@ -70,13 +103,13 @@ pub struct Visit {
 /// and there are ten thousand of them.
 pub fn serve<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks) -> impl Future<Output = ()> + 'static
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Wire + 'static,
 {
     let stream = Box::new(stream);
     let served: Pin<Box<dyn Future<Output = ()>>> = if visit.h2 {
         Box::pin(two::drive(stream, visit, house, tasks))
     } else {
-        Box::pin(one::drive(stream, one::Desk::new(visit, house, tasks.timers().clone())))
+        Box::pin(one::drive(stream, one::Desk::new(visit, house, tasks)))
     };
     served
 }

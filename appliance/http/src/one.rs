@@ -4,16 +4,18 @@
 //! porter reads the next head; hyper is built again around it, answers, and is taken apart when the answer
 //! has left.
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::limits::Limits;
 use crate::line::Line;
-use crate::page::Page;
 use crate::porter::{Fit, Porter, Refusal, Verdict};
+use crate::relay::{Errand, Said, Slot, Tunnel};
+use crate::reply::Reply;
+use crate::wire::Wire;
 use crate::{Visit, answer};
 use bytes::Bytes;
 use core::convert::Infallible;
-use core::future::{Future, Ready, poll_fn, ready};
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
@@ -24,7 +26,7 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use std::io;
 use std::rc::Rc;
-use tasks::{Sleep, Timers};
+use tasks::{Sleep, Tasks, Timers};
 
 /// What is read at once of a head.
 const SIP: usize = 4 * 1024;
@@ -33,10 +35,7 @@ const LATE: Refusal = Refusal(408, "The request did not arrive in time.");
 /// How much we listen to after our last byte.
 const LINGER: usize = 256 * 1024;
 
-pub(crate) async fn drive<S>(mut stream: Box<S>, desk: Rc<Desk>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+pub(crate) async fn drive<S: Wire + 'static>(mut stream: Box<S>, desk: Rc<Desk>) {
     let mut porter = Porter::default();
     loop {
         stream = match desk.next_head(&mut stream, &mut porter).await {
@@ -44,6 +43,10 @@ where
                 After::Stay(stream, unread) => {
                     porter.put_back(unread);
                     stream
+                }
+                After::Over(stream, heard, tunnel) => {
+                    let heard = porter.rest(heard);
+                    return Box::pin(tunnel.carry(*stream, heard, &desk.timers)).await;
                 }
                 After::Leave(mut stream) => return Box::pin(desk.leave(&mut stream)).await,
                 After::Gone => return,
@@ -65,21 +68,28 @@ enum Head {
 /// What becomes of a connection after an exchange.
 enum After<S> {
     Stay(S, Bytes),
+    /// Another protocol takes over.
+    Over(S, Bytes, Tunnel),
     Leave(S),
     Gone,
 }
 
 /// What one connection works with.
 pub(crate) struct Desk {
-    visit: Visit,
+    visit: Rc<Visit>,
     house: Rc<House>,
     exchange: Rc<Exchange>,
+    tasks: Tasks,
     timers: Timers,
+    /// Where a relay puts the other end of a connection that is taken over.
+    slot: Rc<Slot>,
 }
 
 impl Desk {
-    pub(crate) fn new(visit: Visit, house: Rc<House>, timers: Timers) -> Rc<Self> {
-        Rc::new(Self { visit, house, exchange: Exchange::new(timers.clone()), timers })
+    pub(crate) fn new(visit: Visit, house: Rc<House>, tasks: Tasks) -> Rc<Self> {
+        let timers = tasks.timers().clone();
+        let (exchange, slot) = (Exchange::new(timers.clone()), Rc::default());
+        Rc::new(Self { visit: Rc::new(visit), house, exchange, tasks, timers, slot })
     }
 
     /// Waits for the next head. While nothing of it is there, the connection rests and holds no buffer.
@@ -152,6 +162,13 @@ impl Desk {
         let Some(good) = done.await else { return After::Gone };
         let parts = connection.into_parts();
         let stream = parts.io.into_stream();
+        if let Some(tunnel) = self.slot.take() {
+            return if good { After::Over(stream, parts.read_buf, tunnel) } else { After::Gone };
+        }
+        if self.exchange.is_broken() {
+            // A goodbye would say that all was said.
+            return After::Gone;
+        }
         if good && asked { After::Stay(stream, parts.read_buf) } else { After::Leave(stream) }
     }
 
@@ -191,24 +208,41 @@ struct Answers {
 }
 
 impl Service<Request<Incoming>> for Answers {
-    type Response = Response<Page>;
+    type Response = Response<Said>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Page>, Infallible>>;
+    type Future = Reply;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Reply {
         let Desk { visit, house, exchange, .. } = &*self.desk;
         let count = exchange.asked();
         // A second head came past the porter, behind the body of the first: nobody has looked at it.
         let unseen = count > self.before;
         let last = count.saturating_add(1) >= house.limits.requests || house.notice.moving.is_rung();
         let body = !request.body().is_end_stream();
-        let (head, _) = request.into_parts();
+        let (head, question) = request.into_parts();
+        if let Some(way) = answer::way(house, visit, &head).filter(|_| !unseen) {
+            let errand = self.desk.errand(&way);
+            return Reply::relayed(
+                errand,
+                way,
+                Request::from_parts(head, question),
+                Open::new(exchange),
+                last,
+            );
+        }
         let mut answer = if unseen { answer::unseen() } else { answer::answer(house, visit, &head) };
         if unseen || last || body {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer.body_mut().belongs_to(exchange);
-        ready(Ok(answer))
+        Reply::said(answer)
+    }
+}
+
+impl Desk {
+    fn errand(&self, way: &answer::Way) -> Errand {
+        let slot = Some(self.slot.clone());
+        Errand::new(&self.house, &self.visit, &self.tasks, way, slot)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is said: a body that was in memory before it was asked for.
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Open};
 use crate::house::Source;
 use bundle::Broken;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ const SLICE: u64 = 64 * 1024;
 pub(crate) struct Page {
     pieces: VecDeque<(Source, Range<u64>)>,
     left: u64,
-    exchange: Option<Rc<Exchange>>,
+    open: Option<Open>,
     question: Option<Incoming>,
 }
 
@@ -53,8 +53,13 @@ impl Page {
 
     /// The exchange that is open for as long as this page is.
     pub(crate) fn belongs_to(&mut self, exchange: &Rc<Exchange>) {
-        exchange.opened();
-        self.exchange = Some(exchange.clone());
+        self.is_open(Open::new(exchange));
+    }
+
+    /// The answer that is open for as long as this page is.
+    pub(crate) fn is_open(&mut self, mut open: Open) {
+        open.owes(true);
+        self.open = Some(open);
     }
 
     /// How much is left to say.
@@ -101,13 +106,5 @@ impl Body for Page {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        if let Some(exchange) = &self.exchange {
-            exchange.ended();
-        }
     }
 }

@@ -7,12 +7,22 @@ pub(crate) struct NoPath;
 /// Decodes an address once. What could mean two things (a coded slash, a NUL, a step upward, a byte that is
 /// not UTF-8, a percent sign without two digits) is no path.
 pub(crate) fn decode(address: &str) -> Result<String, NoPath> {
+    decoded(address, false)
+}
+
+/// The same for an address that is passed on as it came: a coded slash may stand in it, and counts as a slash here, so
+/// that no way of reading it leads upward.
+pub(crate) fn loosely(address: &str) -> Result<String, NoPath> {
+    decoded(address, true)
+}
+
+fn decoded(address: &str, loose: bool) -> Result<String, NoPath> {
     let mut bytes = address.bytes();
     let mut path = Vec::with_capacity(address.len());
     while let Some(byte) = bytes.next() {
         let coded = byte == b'%';
         let byte = if coded { pair(bytes.next(), bytes.next())? } else { byte };
-        if byte < 32 || byte == 127 || byte == b'\\' || (coded && byte == b'/') {
+        if byte < 32 || byte == 127 || byte == b'\\' || (coded && byte == b'/' && !loose) {
             return Err(NoPath);
         }
         path.push(byte);
@@ -53,6 +63,14 @@ mod tests {
         assert_eq!(decode("/a%20b/%C3%A9").as_deref(), Ok("/a b/é"));
         assert_eq!(decode("/%2541").as_deref(), Ok("/%41"));
         assert_eq!(decode("/...").as_deref(), Ok("/..."));
+    }
+
+    #[test]
+    fn what_is_passed_on_may_hold_coded_slashes_but_never_leads_upward() {
+        assert_eq!(loosely("/a%2Fb/c").as_deref(), Ok("/a/b/c"));
+        for address in ["/a%2f..%2fb", "/%2e%2e%2f", "/a/..", "/a%5cb", "/a%00"] {
+            assert_eq!(loosely(address), Err(NoPath), "{address:?}");
+        }
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl Porter {
         }
     }
 
+    /// Everything that nobody has looked at, behind what hyper has `heard` and not used.
+    pub(crate) fn rest(mut self, heard: Bytes) -> Bytes {
+        self.put_back(heard);
+        self.bytes.freeze()
+    }
+
     /// Takes what was read and looks at it.
     pub(crate) fn receive(&mut self, bytes: &[u8], limits: &Limits) -> Verdict {
         self.bytes.extend_from_slice(bytes);

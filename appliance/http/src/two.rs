@@ -12,14 +12,15 @@
 //! | PING, SETTINGS, PRIORITY, empty DATA | [`UNASKED`], [`crate::Limits::idle`]: only requests are life |
 //! | bodies nobody asked for | the smallest window; hyper resets the stream when the answer is done |
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::line::Line;
-use crate::page::Page;
+use crate::relay::{Errand, Said};
+use crate::reply::Reply;
 use crate::{Visit, answer};
 use bytes::Bytes;
 use core::convert::Infallible;
-use core::future::{Future, Ready, poll_fn, ready};
+use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
@@ -46,7 +47,8 @@ where
 {
     let watch = Watch::new(house.clone(), tasks.timers().clone());
     let line = Line::new(stream, Bytes::new(), true, watch.exchange.clone());
-    let service = Answers { visit, house: house.clone(), exchange: watch.exchange.clone() };
+    let (visit, exchange) = (Rc::new(visit), watch.exchange.clone());
+    let service = Answers { visit, house: house.clone(), exchange, tasks: tasks.clone() };
     let limits = &house.limits;
     let connection = http2::Builder::new(Threads(tasks))
         .max_concurrent_streams(limits.streams)
@@ -149,23 +151,34 @@ impl Watch {
 
 /// The service that hyper asks for every stream.
 struct Answers {
-    visit: Visit,
+    visit: Rc<Visit>,
     house: Rc<House>,
     exchange: Rc<Exchange>,
+    tasks: Tasks,
 }
 
 impl Service<Request<Incoming>> for Answers {
-    type Response = Response<Page>;
+    type Response = Response<Said>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Page>, Infallible>>;
+    type Future = Reply;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Reply {
         self.exchange.asked();
         let (head, question) = request.into_parts();
+        if let Some(way) = answer::way(&self.house, &self.visit, &head) {
+            let errand = Errand::new(&self.house, &self.visit, &self.tasks, &way, None);
+            return Reply::relayed(
+                errand,
+                way,
+                Request::from_parts(head, question),
+                Open::new(&self.exchange),
+                false,
+            );
+        }
         let mut answer = answer::answer(&self.house, &self.visit, &head);
         answer.body_mut().answers(question);
         answer.body_mut().belongs_to(&self.exchange);
-        ready(Ok(answer))
+        Reply::said(answer)
     }
 }
 

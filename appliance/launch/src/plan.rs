@@ -6,6 +6,7 @@
 pub(crate) mod complaints;
 mod papers;
 pub(crate) mod pinata;
+mod proxy;
 mod rules;
 mod site;
 mod table;
@@ -114,6 +115,8 @@ fn whole(ground: &Ground<'_>, top: Table<'_>) -> Plan {
     plan.estate.profile = profile(&top);
     plan.estate.https_port = published(&top);
     plan.estate.limits = top.table("limits").map(limits).unwrap_or_default();
+    plan.estate.trusted = proxy::networks(&top, "trusted-proxies");
+    plan.estate.announcers = proxy::networks(&top, "proxy-protocol-from");
     plan.ticket = top.text("ticket-secret").and_then(|written| ticket(ground, &written));
     let mut names = BTreeMap::new();
     for (number, table) in top.tables("site").into_iter().enumerate() {

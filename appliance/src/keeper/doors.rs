@@ -2,16 +2,17 @@
 
 use super::figures::Tally;
 use super::house::Furnished;
+use super::lines::{Exchange, Plain, Secure};
 use core::cell::RefCell;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
-use http::{House, Notice, Visit};
+use http::{Client, House, Notice, Visit};
 use net::{Handle, Listener, PortTaken, Stream};
 use std::rc::Rc;
 use tasks::{Bell, Tasks};
-use tls::{Front, TicketSecret};
+use tls::{Front, Identity, TicketSecret};
 
 /// How long a peer may take for its handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ pub(super) struct Rooms {
     front: Front,
     tickets_are_shared: bool,
     house: RefCell<Rc<House>>,
+    exchange: Exchange,
     tally: Rc<Tally>,
     brim: usize,
     /// Rung when the doors are to be shut.
@@ -46,10 +48,10 @@ impl Rooms {
     /// The rooms of a house; `tally` counts who comes. Nobody is let in while more than `brim` bytes are in use: those
     /// who are inside need the rest.
     pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, brim: usize) -> Rc<Self> {
-        let Furnished { front, tickets_are_shared, mut house } = furnished;
+        let Furnished { front, tickets_are_shared, mut house, exchange } = furnished;
         house.figures = Some(tally.clone());
         let (house, shutting) = (RefCell::new(Rc::new(house)), RefCell::default());
-        Rc::new(Self { front, tickets_are_shared, house, tally, brim, shutting })
+        Rc::new(Self { front, tickets_are_shared, house, exchange, tally, brim, shutting })
     }
 
     /// Takes up no TLS session that was begun before; false when there are no random bytes for new ones. A secret that
@@ -87,6 +89,8 @@ impl Rooms {
             let house = House { notice: Notice::default(), ..House::clone(&self.house.borrow()) };
             self.house.replace(Rc::new(house));
         }
+        self.exchange.begin(handle.clone(), tasks);
+        self.house.borrow().begin(tasks);
         for (port, door) in DOORS {
             let (rooms, listener) = (self.clone(), handle.listen(port)?);
             tasks.spawn(rooms.welcome(listener, port, door, tasks.clone()));
@@ -112,23 +116,45 @@ impl Rooms {
     }
 
     async fn greet(&self, stream: Stream, port: u16, tasks: Tasks) {
-        let peer = stream.peer();
+        let (peer, local) = (stream.peer(), stream.local());
         let Ok((session, site)) = self.front.accept(stream, port, tasks.timers(), PATIENCE).await else {
             return self.tally.stumbled();
         };
         self.tally.greeted();
-        let server_name = session.server_name().map(Box::from);
-        let h2 = session.alpn() == Some(b"h2");
-        let visit = Visit { peer, port, secure: true, server_name, site: Some(site.0), h2 };
+        let facts = session.facts();
+        let visit = Visit {
+            peer,
+            local,
+            port,
+            secure: true,
+            server_name: facts.server_name.clone(),
+            site: Some(site.0),
+            h2: facts.alpn.as_deref() == Some(b"h2"),
+            tls: Some((facts.version, facts.suite)),
+            client: session.peer().map(|identity| Box::new(client(identity))),
+        };
         let house = self.house.borrow().clone();
-        http::serve(session, visit, house, tasks).await;
+        http::serve(Secure(session), visit, house, tasks).await;
     }
 
     async fn talk(&self, stream: Stream, port: u16, tasks: Tasks) {
-        let peer = stream.peer();
-        let visit = Visit { peer, port, secure: false, server_name: None, site: None, h2: false };
+        let (peer, local) = (stream.peer(), stream.local());
+        let (server_name, tls, client) = (None, None, None);
+        let visit =
+            Visit { peer, local, port, secure: false, server_name, site: None, h2: false, tls, client };
         let house = self.house.borrow().clone();
-        http::serve(stream, visit, house, tasks).await;
+        http::serve(Plain(stream), visit, house, tasks).await;
+    }
+}
+
+/// What a certificate says, for those who read it in a header.
+fn client(identity: &Identity) -> Client {
+    Client {
+        subject: identity.subject.clone(),
+        issuer: identity.issuer.clone(),
+        serial: identity.serial.clone(),
+        fingerprint: identity.fingerprint.to_string().into(),
+        names: identity.names.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The house behind the doors: out of a bundle, or the one page that says that there is none.
 
+use super::lines::Exchange;
 use super::settings::Settings;
 use bundle::{Authority, Broken, Bundle, Clients, Profile, Secrets};
 use bytes::Bytes;
@@ -57,6 +58,8 @@ pub(super) struct Furnished {
     /// Tickets are made from a secret of the operator's, which other appliances have too.
     pub(super) tickets_are_shared: bool,
     pub(super) house: House,
+    /// Who calls outward for the house.
+    pub(super) exchange: Exchange,
 }
 
 /// The house that the world was given, or the one that says that there is none; or the page of a piñata.
@@ -97,7 +100,13 @@ fn out_of_a_bundle(
         front.make_tickets_from(TicketSecret::shared(shared).map_err(BadHouse::Ticket)?);
     }
     let tickets_are_shared = secrets.ticket().is_some();
-    Ok(Furnished { front, tickets_are_shared, house: House::of(Rc::new(bundle)) })
+    let (mut house, exchange) = (House::of(Rc::new(bundle)), Exchange::default());
+    for site in &mut house.sites {
+        let name = site.words.names.first().map_or("without a name", String::as_str);
+        let relays = site.words.proxies.iter().map(|words| exchange.relay(words, name, calendar));
+        site.relays = relays.collect::<Result<_, _>>()?;
+    }
+    Ok(Furnished { front, tickets_are_shared, house, exchange })
 }
 
 fn front(sites: Vec<tls::Site>, default: Option<usize>, calendar: &Calendar) -> Result<Front, BadHouse> {
@@ -148,11 +157,13 @@ fn of_one_shelf<W: World>(
     site.alpn = alpn();
     let words =
         bundle::Site { names: names.into_iter().map(str::to_owned).collect(), ..bundle::Site::default() };
-    let sites = vec![Site { words, shelf }];
+    let sites = vec![Site { words, shelf, relays: Vec::new() }];
     let (limits, https_port) = (Limits::default(), 443);
-    let (plainly, notice) = (false, Notice::default());
-    let house = House { sites, default_site: Some(0), limits, https_port, plainly, figures: None, notice };
-    Ok(Furnished { front: front(vec![site], Some(0), calendar)?, tickets_are_shared: false, house })
+    let (plainly, trusted, notice) = (false, Vec::new(), Notice::default());
+    let house =
+        House { sites, default_site: Some(0), limits, https_port, plainly, trusted, figures: None, notice };
+    let front = front(vec![site], Some(0), calendar)?;
+    Ok(Furnished { front, tickets_are_shared: false, house, exchange: Exchange::default() })
 }
 
 /// A shelf with one page on it.

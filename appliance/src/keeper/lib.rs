@@ -9,6 +9,7 @@ mod doors;
 mod figures;
 mod house;
 mod larder;
+mod lines;
 mod party;
 mod report;
 mod settings;

@@ -270,6 +270,15 @@ pub(crate) fn ocsp(ground: &Ground<'_>, written: &At<&str>) -> Option<Vec<u8>> {
     Some(bytes.to_vec())
 }
 
+/// CA certificates by which others are verified.
+pub(crate) fn authorities(ground: &Ground<'_>, written: &At<&str>) -> Option<Vec<Vec<u8>>> {
+    let certificates = labelled(ground, written, "CERTIFICATE", "certificate")?;
+    if let Err(flaw) = Trust::new(&certificates, Vec::new()) {
+        ground.complaints.wrong(&written.place, flaw.to_string(), "name CA certificates");
+    }
+    Some(certificates)
+}
+
 /// `[site.clients]`: whether clients show certificates.
 pub(crate) fn clients(ground: &Ground<'_>, table: Table<'_>) -> Clients {
     let policy = table.needed("policy", "required");

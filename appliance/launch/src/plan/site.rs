@@ -1,7 +1,7 @@
 //! One `[[site]]` of the sheet.
 
 use super::table::{At, Table};
-use super::{Ground, papers, rules, tree};
+use super::{Ground, papers, proxy, rules, tree};
 use bundle::{Clients, Hsts, Site};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,10 @@ const YEAR: u64 = 31_536_000;
 
 pub(crate) fn read(ground: &Ground<'_>, table: Table<'_>) -> Read {
     let names = names(&table);
-    let pages = table.needed("root", "site").map(|root| tree::walk(ground, &root)).unwrap_or_default();
+    let proxies = proxy::read(ground, &table);
+    // Where other servers answer there need be no pages.
+    let root = if proxies.is_empty() { table.needed("root", "site") } else { table.text("root") };
+    let pages = root.map(|root| tree::walk(ground, &root)).unwrap_or_default();
     let papers = papers::read(ground, &table, &names);
     let paths: BTreeSet<&str> = pages.iter().map(|page| page.path.as_str()).collect();
     let words = Site {
@@ -31,6 +34,7 @@ pub(crate) fn read(ground: &Ground<'_>, table: Table<'_>) -> Read {
         redirects: rules::redirects(&table, &paths),
         figures: table.flag("figures").is_some_and(|flag| flag.value),
         headers: rules::headers(&table),
+        proxies,
         chain: papers.chain,
     };
     if words.clients != Clients::Unasked && names.is_empty() {

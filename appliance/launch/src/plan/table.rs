@@ -79,8 +79,7 @@ impl<'a> Table<'a> {
 
     /// A text that must be there.
     pub(crate) fn needed(&self, key: &'static str, example: &str) -> Option<At<&'a str>> {
-        let missing = !self.table.keys().any(|known| known.get_ref() == key);
-        if missing {
+        if !self.has(key) {
             let what = format!("{} has no {key}", self.name);
             self.complaints().wrong(&self.place, what, format!("add a line such as: {key} = \"{example}\""));
         }
@@ -165,6 +164,11 @@ impl<'a> Table<'a> {
             Some(Self::at(self.sheet, table?, key, place))
         };
         list.value.iter().filter_map(read).collect()
+    }
+
+    /// True when the key is there, whatever it is.
+    pub(crate) fn has(&self, key: &'static str) -> bool {
+        self.table.keys().any(|known| known.get_ref() == key)
     }
 
     /// True when the key is there and is a table.

@@ -1,0 +1,28 @@
+//! Byte streams: those that come to us, and those that we have others open.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use futures_io::{AsyncRead, AsyncWrite};
+use std::io;
+
+/// A byte stream whose two directions end one by one.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin {
+    /// Says that nothing more will be said, and goes on listening. The stream's own `poll_close` will do where that
+    /// leaves the other direction alone.
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_close(context)
+    }
+}
+
+/// A stream to somebody else, whatever it is made of.
+pub type Trunk = Box<dyn Wire>;
+
+/// A stream that is being opened. Dropping it gives up.
+pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Trunk>>>>;
+
+/// Who opens streams to one upstream.
+pub trait Dial {
+    /// Opens a stream on which `preface` is said first, before TLS if that is spoken.
+    fn dial(&self, preface: Vec<u8>) -> Dialed;
+}

@@ -1,0 +1,102 @@
+"""An upstream with manners and without, on bare sockets. Each line that it prints is something that it saw."""
+import socket, sys, threading, time
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def head_of(sock):
+    bytes_ = b""
+    while b"\r\n\r\n" not in bytes_:
+        more = sock.recv(65536)
+        if not more:
+            return None, b""
+        bytes_ += more
+    head, rest = bytes_.split(b"\r\n\r\n", 1)
+    return head, rest
+
+
+def answer(sock, path, head, rest):
+    ok = b"HTTP/1.1 200 OK\r\n"
+    if path == "/echo":
+        lengths = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        left = int(lengths[0].split(b":")[1]) if lengths else 0
+        sock.sendall(ok + b"Content-Length: %d\r\n\r\n" % left + rest)
+        left -= len(rest)
+        while left > 0:
+            more = sock.recv(1 << 18)
+            if not more:
+                return False
+            sock.sendall(more)
+            left -= len(more)
+        return True
+    if path == "/head":
+        sock.sendall(ok + b"Content-Length: %d\r\n\r\n" % len(head) + head)
+        return True
+    if path == "/short":
+        sock.sendall(ok + b"Content-Length: 1000\r\n\r\nonly this")
+    elif path == "/long":
+        sock.sendall(ok + b"Content-Length: 4\r\n\r\nfourHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen")
+        time.sleep(0.5)
+    elif path == "/cut":
+        sock.sendall(ok + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    elif path == "/reset":
+        sock.sendall(ok + b"Content-Length: 1000\r\n\r\nonly this")
+        time.sleep(0.3)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    elif path == "/garbage":
+        sock.sendall(b"\x16\x03\x01 what is this\r\n\r\n")
+    elif path == "/heads":
+        try:
+            sock.sendall(ok)
+            for number in range(1 << 30 >> 16):
+                sock.sendall(b"X-%d: " % number + b"a" * 65536 + b"\r\n")
+        except OSError:
+            say("heads: gone")
+    elif path == "/never":
+        sock.settimeout(30)
+        try:
+            say("never: gone" if sock.recv(1) == b"" else "never: more")
+        except OSError:
+            say("never: gone")
+    elif path == "/slow":
+        time.sleep(0.7)
+        sock.sendall(ok + b"Content-Length: 5\r\n\r\n")
+        for letter in b"slow!":
+            time.sleep(0.2)
+            sock.sendall(bytes([letter]))
+        return True
+    elif path == "/endless":
+        try:
+            sock.sendall(ok + b"Transfer-Encoding: chunked\r\n\r\n")
+            while True:
+                sock.sendall(b"1000\r\n" + b"e" * 4096 + b"\r\n")
+                time.sleep(0.01)
+        except OSError:
+            say("endless: gone")
+    else:
+        sock.sendall(ok + b"Content-Length: 2\r\n\r\nok")
+        return True
+    return False
+
+
+def serve(sock):
+    with sock:
+        try:
+            while True:
+                head, rest = head_of(sock)
+                if head is None:
+                    return
+                path = head.split(b" ", 2)[1].decode()
+                say("asked", path)
+                if not answer(sock, path, head, rest):
+                    return
+        except OSError:
+            pass
+
+
+server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+say("listening")
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
