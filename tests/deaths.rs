@@ -23,6 +23,10 @@ pub const FAULTS: [(&str, &str); 19] = [
     ("divide-by-zero", "#DE (error 0x0,"),
 ];
 
+/// What is said of a draw before the first seed.
+pub const EARLY: &str = "a key was asked for too early: the pool is not seeded: 256 more bits must come over the entropy \
+    channel (is xentropyd feeding this guest?)";
+
 /// The one line of a fault, without the place where it happened.
 #[must_use]
 pub fn fault(console: &str) -> Option<String> {

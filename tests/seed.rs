@@ -1,17 +1,15 @@
-//! No key before the host has fed the appliance, and none that a copy of the machine has too: the shipped ELF, the real
-//! daemon, and whatever else may sit at the other end of the channel.
+//! No key before the host has fed the appliance: the shipped ELF as a process, the real daemon, and whatever else may sit
+//! at the other end of the channel. `tests/hunger.rs` has the same for machines, `tests/twins.rs` what copies may not share.
 
 #[allow(dead_code, reason = "each test that stands on it uses a part of it")]
 mod host;
 
-use bench::machine::{Board, Machine, Running};
 use entropy::protocol::{BANNER_1, Host as Feeding};
 use host::{Host, connect};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -151,165 +149,4 @@ fn a_daemon_that_is_started_again_feeds_again_and_one_that_is_gone_is_not_missed
     let second = daemon();
     second.wait_for(|host| host.metric("xentropyd_bytes_total ") >= 1024);
     assert!(!process.console().contains("copied"), "a daemon's restart is no copy: {}", process.console());
-}
-
-/// A network namespace with a TAP device in it.
-struct Net(String);
-
-const HERE: &str = "10.9.9.1/24";
-const THERE: &str = "10.9.9.2";
-
-impl Net {
-    fn new(name: &str) -> Self {
-        let net = Self(format!("seed-{name}-{}", std::process::id()));
-        net.ip(&["netns", "add", &net.0]);
-        net.ip(&["-n", &net.0, "tuntap", "add", "dev", "tap", "mode", "tap"]);
-        net.ip(&["-n", &net.0, "addr", "add", HERE, "dev", "tap"]);
-        net.ip(&["-n", &net.0, "link", "set", "tap", "up"]);
-        net
-    }
-
-    fn ip(&self, words: &[&str]) {
-        let done = Command::new("ip").args(words).output().unwrap();
-        assert!(done.status.success(), "{words:?} in {}: {}", self.0, String::from_utf8_lossy(&done.stderr));
-    }
-
-    /// Opens a TLS connection and waits until its handshake is over.
-    fn client(&self, folder: &Path, name: &str) -> Client {
-        let log = folder.join(name);
-        let out = std::fs::File::create(&log).unwrap();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0, "openssl", "s_client", "-msg", "-ign_eof"]);
-        command.args(["-noservername", "-connect", &format!("{THERE}:443")]);
-        command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out);
-        let client = Client { child: command.spawn().unwrap(), log };
-        wait(
-            || client.heard().contains("Verify return code"),
-            || format!("no handshake: {}", client.heard()),
-        );
-        client
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
-/// OpenSSL's client, which shows each message of the handshake.
-struct Client {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Client {
-    fn heard(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
-    }
-
-    /// The random bytes of the ServerHello: they stand behind its kind, length and version.
-    fn server_random(&self) -> Vec<u8> {
-        let heard = self.heard();
-        let lines = heard.split("ServerHello\n").nth(1).unwrap_or_else(|| panic!("no ServerHello: {heard}"));
-        let bytes = lines.split_whitespace().map_while(|word| u8::from_str_radix(word, 16).ok());
-        bytes.skip(6).take(32).collect()
-    }
-
-    /// Asks for a page and gives everything that was heard when the connection has ended.
-    fn ask(&mut self) -> String {
-        let page = b"GET / HTTP/1.1\r\nHost: 10.9.9.2\r\nConnection: close\r\n\r\n";
-        let _ = self.child.stdin.as_mut().unwrap().write_all(page);
-        let mut ended = || self.child.try_wait().unwrap().is_some();
-        let start = Instant::now();
-        while !ended() {
-            assert!(start.elapsed() < LONG, "the connection hangs");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.heard()
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A machine that can be saved and restored, on the TAP device of `net`.
-fn machine(board: Board, net: &Net, folder: &Path) -> Machine {
-    let bus = if board == Board::Microvm { "device" } else { "pci" };
-    let machine = Machine::on(board).inside(&net.0).line(&format!("--address {THERE}/24"));
-    // Without a generator in the CPU only the new generation can make copies draw apart.
-    let machine = machine.cpu("max,-rdrand,-rdseed").with(&[
-        "-global",
-        "virtio-mmio.force-legacy=false",
-        "-netdev",
-        "tap,id=n,ifname=tap,script=no,downscript=no",
-        "-device",
-        &format!("virtio-net-{bus},netdev=n{}", if board == Board::Microvm { "" } else { ",romfile=" }),
-        "-chardev",
-        &format!("socket,path={}/vm.entropy,server=on,wait=off,id=e", folder.display()),
-        "-device",
-        &format!("virtio-serial-{bus}"),
-        "-device",
-        &format!("virtserialport,chardev=e,name={CHANNEL_2}"),
-        "-monitor",
-        &format!("unix:{}/monitor,server=on,wait=off", folder.display()),
-    ]);
-    if board == Board::Microvm { machine } else { machine.with(&["-device", "vmgenid,guid=auto"]) }
-}
-
-fn save(folder: &Path) -> String {
-    let (part, saved) = (folder.join("part"), folder.join("saved"));
-    let mut monitor = connect(&folder.join("monitor"));
-    let (part, saved) = (part.display(), saved.display());
-    writeln!(monitor, "migrate \"exec:cat >{part} && mv {part} {saved}\"").unwrap();
-    wait(|| folder.join("saved").exists(), || "the machine was never saved".into());
-    format!("exec:cat {saved}")
-}
-
-fn saved_once_and_restored_twice(board: Board, name: &str) {
-    let (net, folder) = (Net::new(name), tempfile::tempdir().unwrap());
-    let here = folder.path();
-    let image = bench::appliance();
-    let _daemon = Host::start(&["--watch", here.to_str().unwrap(), "--user", "root"]);
-    let mut old: Vec<Client> = Vec::new();
-    let original: Running = machine(board, &net, here).running(&image);
-    let _ = original.said("ready");
-    old.extend(["old-1", "old-2", "old-3"].map(|name| net.client(here, name)));
-    let page = old.pop().unwrap().ask();
-    assert!(page.contains("</h1>"), "the original serves: {page}");
-    let state = save(here);
-    drop(original);
-    let randoms: Vec<Vec<u8>> = old
-        .iter_mut()
-        .map(|old| {
-            let twin = machine(board, &net, here).with(&["-incoming", &state]).running(&image);
-            // A vmgenid is seen at once. Where there is none the daemon must be heard: within a minute.
-            let copied = "this machine was copied or put back in time: every connection is closed";
-            wait(|| twin.console().contains(copied), || format!("it does not notice: {}", twin.console()));
-            let _ = twin.said("ready");
-            let answer = old.ask();
-            assert!(!answer.contains("</h1>"), "an old connection goes on in a copy: {answer}");
-            let mut new = net.client(here, "new");
-            let random = new.server_random();
-            assert!(new.ask().contains("</h1>"), "a copy serves");
-            random
-        })
-        .collect();
-    let [one, other] = randoms.try_into().unwrap();
-    assert_eq!((one.len(), other.len()), (32, 32));
-    assert_ne!(one, other, "the copies draw the same");
-}
-
-#[test]
-fn a_pc_that_is_restored_twice_closes_every_connection_and_draws_apart() {
-    saved_once_and_restored_twice(Board::Q35, "pc");
-}
-
-#[test]
-fn a_microvm_that_is_restored_twice_closes_every_connection_and_draws_apart() {
-    saved_once_and_restored_twice(Board::Microvm, "mv");
 }

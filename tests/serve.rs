@@ -125,6 +125,15 @@ fn it_ends_with_nought_when_it_is_asked_to() {
 }
 
 #[test]
+fn pages_are_served_and_hands_shaken_while_the_daemon_is_gone() {
+    let mut tap = Tap::ready();
+    tap.lose_the_daemon();
+    for _ in 0..3 {
+        assert!(text(&tap.curl(&[PAGE])).contains("</h1>"), "the pages went with the daemon");
+    }
+}
+
+#[test]
 fn no_port_opens_before_the_host_has_fed_it() {
     let tap = Tap::starved();
     tap.said("entropy: the host offers no channel");

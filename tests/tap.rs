@@ -92,6 +92,13 @@ impl Tap {
         line.trim_end_matches("kB").trim().parse().expect("it is a number")
     }
 
+    /// Ends the daemon that feeds it.
+    pub fn lose_the_daemon(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill().and_then(|()| daemon.wait()).expect("the daemon ends");
+        }
+    }
+
     /// A program among the appliance's clients, not started yet.
     #[must_use]
     pub fn client(&self, program: &str) -> Command {

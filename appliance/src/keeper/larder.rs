@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What feeds the pool.
-pub(crate) struct Larder {
+pub struct Larder {
     ends: Vec<End>,
     /// Since when an answer is awaited.
     since: Option<Duration>,
@@ -33,7 +33,7 @@ pub(crate) struct Larder {
 
 /// What the loop has to know of a turn.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct News {
+pub struct News {
     /// When the larder wants another turn.
     pub deadline: Option<Instant>,
     /// The machine was copied or put back in time.
@@ -42,7 +42,7 @@ pub(crate) struct News {
 
 impl Larder {
     /// Looks for the host's entropy channels, and shows the well what lies beneath it.
-    pub(crate) fn open<W: World>(world: &mut W, cpu: well::Cpu) -> Self {
+    pub fn open<W: World>(world: &mut W, cpu: well::Cpu) -> Self {
         well::dig(cpu, world.generation());
         let mut larder = Self { ends: Vec::new(), since: None, diet: None, asked: false };
         larder.find(world);
@@ -50,7 +50,7 @@ impl Larder {
     }
 
     /// Sleeps and feeds until the pool holds a full seed. Draws nothing and opens nothing.
-    pub(crate) fn fill<W: World>(&mut self, world: &mut W) -> Option<Seeded> {
+    pub fn fill<W: World>(&mut self, world: &mut W) -> Option<Seeded> {
         if well::seeded().is_err() {
             self.say_what_is_awaited(world);
         }
@@ -68,7 +68,7 @@ impl Larder {
 
     /// Makes what needs random bytes, once there are some; nothing when the host asks us to end before. If the machine is
     /// copied meanwhile, draws fail and with them the making: it is done again with what the host brings then.
-    pub(crate) fn once_fed<W: World, T, E>(
+    pub fn once_fed<W: World, T, E>(
         &mut self,
         world: &mut W,
         mut make: impl FnMut(&mut W) -> Result<T, E>,
@@ -85,7 +85,7 @@ impl Larder {
     }
 
     /// Hears the host, asks it for more, and mixes in what else is there.
-    pub(crate) fn turn<W: World>(&mut self, world: &mut W) -> News {
+    pub fn turn<W: World>(&mut self, world: &mut W) -> News {
         let (now, forked) = (moment(world.now()), well::take_fork());
         self.find(world);
         if forked {

@@ -17,6 +17,7 @@ mod turns;
 mod well;
 
 pub use house::BadHouse;
+pub use larder::{Larder, News};
 pub use settings::{BadWords, Settings, Visitors, help};
 pub use turns::{Ended, live};
 pub use well::{Cpu, draw};

@@ -37,6 +37,8 @@ pub(crate) enum Channel {
 pub(crate) enum Gone {
     #[error("it closed the channel")]
     Closed,
+    #[error("it said nothing: calling it again, in case that it did not hear us come")]
+    Silent,
     #[error("{0}")]
     Failed(Errno),
     #[error("{0}")]
@@ -70,6 +72,8 @@ pub(crate) struct Guest {
     pub(crate) opened: Moment,
     pub(crate) fed: u64,
     pub(crate) events: EventFlags,
+    /// It must have said something by then.
+    pub(crate) word_by: Option<Moment>,
     ear: Bucket,
     stream: Option<Stream>,
     /// Bytes drawn from the stream since it was last refreshed, and when that was.
@@ -96,6 +100,7 @@ impl Guest {
             opened: now,
             fed: 0,
             events: EventFlags::empty(),
+            word_by: None,
             ear: Bucket::default(),
             stream: None,
             drawn: 0,
@@ -107,6 +112,9 @@ impl Guest {
     /// Hears, feeds and sends, as far as that goes without waiting.
     pub(crate) fn turn(&mut self, now: Moment, well: &mut Well, limit: &Limit) -> Result<Waits, Gone> {
         self.hear(now)?;
+        if self.word_by.is_some_and(|by| by <= now) {
+            return Err(Gone::Silent);
+        }
         if let Channel::Entropy(host) = &mut self.channel {
             host.turn(now)?;
         }
@@ -115,7 +123,7 @@ impl Guest {
         let ear = (self.ear.holds(&EAR, now) == 0).then(|| self.ear.when(1024, &EAR));
         let mut events = if ear.is_none() { EventFlags::IN } else { EventFlags::empty() };
         events.set(EventFlags::OUT, !self.outbox().is_empty());
-        let until = [due, ear, self.deadline()].into_iter().flatten().min();
+        let until = [due, ear, self.deadline(), self.word_by].into_iter().flatten().min();
         Ok(Waits { events, until })
     }
 
@@ -131,6 +139,7 @@ impl Guest {
                 Err(why) => return Err(Gone::Failed(why)),
             };
             self.ear.take(count as u64, &EAR, now);
+            self.word_by = None;
             let heard = bytes.get(..count).unwrap_or_default();
             match &mut self.channel {
                 Channel::Entropy(host) => host.receive(heard, now)?,
@@ -378,6 +387,18 @@ mod tests {
             waits = guest.turn(now, &mut well, &LIMIT).unwrap();
         }
         assert_eq!(read(&mut end).len(), 4000);
+    }
+
+    #[test]
+    fn who_has_to_say_something_and_does_not_is_left_and_one_word_is_enough() {
+        let ((mut end, mut guest), mut well) = (framed(), well());
+        let by = T0 + Duration::from_secs(3);
+        guest.word_by = Some(by);
+        assert_eq!(guest.turn(T0, &mut well, &LIMIT).unwrap().until, Some(by));
+        assert!(matches!(guest.turn(by, &mut well, &LIMIT), Err(Gone::Silent)));
+        end.write_all(&HELLO_1[..1]).unwrap();
+        let waits = guest.turn(by, &mut well, &LIMIT).unwrap();
+        assert!(waits.until > Some(by), "the hello has time to come: {waits:?}");
     }
 
     #[test]

@@ -19,6 +19,11 @@ const BREATH: Duration = Duration::from_millis(50);
 /// A socket that refuses is tried again after so long, and at most so long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(5);
+/// A machine that says nothing is called again after so long, and ever more seldom, but at least so often. One that is
+/// being restored may not have loaded its state when we first came: it then believes that it talks to whoever fed it
+/// before it was saved, and only a new connection tells it otherwise.
+const FIRST_SILENCE: Duration = Duration::from_secs(3);
+const LAST_SILENCE: Duration = Duration::from_secs(24);
 
 /// The endings by which a socket is known, and whether EGD is spoken there.
 const ENDINGS: [(&str, bool); 6] = [
@@ -45,6 +50,18 @@ struct Found {
     guest: Option<u32>,
     retry: Moment,
     wait: Duration,
+    silence: Duration,
+}
+
+/// What a connection was like that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Bytes were fed over it.
+    Good,
+    /// None were.
+    Bad,
+    /// The guest never said a word, and we hung up.
+    Silent,
 }
 
 /// A connection that was made.
@@ -53,6 +70,8 @@ pub(crate) struct Met {
     pub(crate) name: String,
     pub(crate) is_egd: bool,
     pub(crate) socket: OwnedFd,
+    /// How long it may say nothing.
+    pub(crate) silence: Duration,
 }
 
 impl Watch {
@@ -96,12 +115,15 @@ impl Watch {
         }
     }
 
-    /// That guest is gone; its socket is tried again, soon if the connection was a good one.
-    pub(crate) fn lost(&mut self, guest: u32, was_good: bool, now: Moment) {
+    /// That guest is gone; its socket is tried again, soon if the connection was a good one, and at once if it was we
+    /// who hung up.
+    pub(crate) fn lost(&mut self, guest: u32, how: Lost, now: Moment) {
         for found in self.sockets.values_mut().filter(|found| found.guest == Some(guest)) {
             found.guest = None;
-            found.wait = if was_good { FIRST_WAIT } else { later(found.wait) };
-            found.retry = now + found.wait;
+            found.wait = if how == Lost::Bad { later(found.wait) } else { FIRST_WAIT };
+            found.retry = if how == Lost::Silent { now } else { now + found.wait };
+            let silence = found.silence.saturating_mul(2).min(LAST_SILENCE);
+            found.silence = if how == Lost::Silent { silence } else { FIRST_SILENCE };
         }
     }
 
@@ -117,7 +139,8 @@ impl Watch {
         }
         self.sockets.retain(|path, _| there.contains(path));
         for path in there {
-            self.sockets.entry(path).or_insert(Found { guest: None, retry: now, wait: FIRST_WAIT });
+            let new = || Found { guest: None, retry: now, wait: FIRST_WAIT, silence: FIRST_SILENCE };
+            self.sockets.entry(path).or_insert_with(new);
         }
         faults
     }
@@ -142,7 +165,7 @@ impl Watch {
             found.wait = later(found.wait);
             found.retry = now + found.wait;
             if let (Ok(socket), Some((name, is_egd))) = (reach(path), understand(path)) {
-                met.push(Met { path: path.clone(), name, is_egd, socket });
+                met.push(Met { path: path.clone(), name, is_egd, socket, silence: found.silence });
             }
         }
         met

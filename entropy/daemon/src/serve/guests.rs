@@ -5,7 +5,7 @@ use crate::doors::Kind;
 use crate::guest::{Channel, Gone, Guest};
 use crate::log::Level;
 use crate::users::Peer;
-use crate::watch::{Met, Watch};
+use crate::watch::{Lost, Met, Watch};
 use entropy::Moment;
 use entropy::egd::Egd;
 use entropy::protocol::Host;
@@ -75,7 +75,8 @@ impl Daemon {
     fn meet(&mut self, met: Met, now: Moment) {
         let peer = Peer::of(&met.socket);
         let channel = if met.is_egd { Channel::Egd(Egd::new()) } else { self.host(peer) };
-        let guest = Guest::new(met.name, "watch", met.socket, channel, now);
+        let mut guest = Guest::new(met.name, "watch", met.socket, channel, now);
+        guest.word_by = (!met.is_egd).then_some(now + met.silence);
         if let Some(number) = self.welcome(guest, peer, now)
             && let Some(watch) = &mut self.watch
         {
@@ -169,7 +170,12 @@ impl Daemon {
             [("guest", guest.name.as_str()), ("why", &gone.to_string()), ("bytes", &guest.fed.to_string())];
         self.say(level, "gone", &words);
         if let Some(watch) = &mut self.watch {
-            watch.lost(number, guest.fed > 0, now);
+            let how = match gone {
+                Gone::Silent => Lost::Silent,
+                _ if guest.fed > 0 => Lost::Good,
+                _ => Lost::Bad,
+            };
+            watch.lost(number, how, now);
             let deadline = watch.deadline();
             self.alarm(Who::Watch, Some(deadline));
         }
