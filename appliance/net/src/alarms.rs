@@ -36,11 +36,6 @@ impl Alarms {
         self.0.iter().map(|(_, number)| *number)
     }
 
-    /// Whose deadline is the earliest.
-    pub(crate) fn first(&self) -> Option<usize> {
-        self.0.first().map(|(_, number)| *number)
-    }
-
     /// Whose deadline has come. It stays until it is moved.
     pub(crate) fn due(&self, now: Instant) -> Option<usize> {
         self.0.first().filter(|(at, _)| *at <= now).map(|(_, number)| *number)

@@ -30,9 +30,12 @@ pub struct Config {
     pub any_ip: bool,
     /// Bytes that connections may use, all together.
     pub budget: usize,
-    /// Bytes that each connection costs those who speak over it: they count against the budget too, so that the oldest
-    /// connections at rest go before the memory of the layers above does.
+    /// Bytes that each connection costs those who speak over it, at the least: they count against the budget too, so
+    /// that the oldest connections at rest go before the memory of the layers above does. What is more than that they
+    /// tell by an [`crate::Account`].
     pub above: usize,
+    /// How many bytes of the heap are in use, where somebody knows.
+    pub meter: fn() -> usize,
     /// What one source may have while others need the rest.
     pub share: Share,
 }
@@ -56,8 +59,17 @@ impl Default for Share {
 impl Default for Config {
     fn default() -> Self {
         let (budget, share) = (16 << 20, Share::default());
-        let (addresses, gateways) = (Vec::new(), Vec::new());
-        Self { addresses, gateways, dhcp: false, slaac: false, any_ip: false, budget, above: 0, share }
+        Self {
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+            dhcp: false,
+            slaac: false,
+            any_ip: false,
+            budget,
+            above: 0,
+            meter: || 0,
+            share,
+        }
     }
 }
 
@@ -173,7 +185,7 @@ pub struct Figures {
     pub half_open: u64,
     /// Connections in TIME-WAIT.
     pub waiting: u64,
-    /// Bytes that connections use.
+    /// Bytes that connections use, here and above.
     pub bytes: u64,
     /// Frames, packets or segments that break the rules, or claim to come from where nobody can be.
     pub malformed: u64,

@@ -6,6 +6,7 @@
 //! a [`Stream`] is one connection and a [`Postbox`] one UDP port, and any executor of this thread can wait for them.
 #![forbid(unsafe_code)]
 
+mod account;
 mod alarms;
 mod config;
 mod flow;
@@ -20,6 +21,7 @@ mod stream;
 mod tests;
 mod wire;
 
+pub use account::Account;
 pub use config::{BadConfig, Cidr, Config, Figures, Keys, News, Share, Whereabouts};
 pub use post::{Bounce, Letter, PostError, Postbox, Receive, Why};
 pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
@@ -54,6 +56,13 @@ impl Net {
     pub fn turn(&mut self, now: Instant, nic: &mut impl Nic) -> Option<Instant> {
         self.stack.borrow_mut().turn(now, nic)
     }
+
+    /// Ends connections until `bytes` have come back or will in a moment: those first that are stalled or at rest, then
+    /// those that hold most.
+    pub fn relieve(&mut self, bytes: usize) {
+        self.stack.borrow_mut().relieve(bytes);
+    }
+
     /// True if a stream or a postbox was touched since the last turn: the next turn will have something to say.
     #[must_use]
     pub fn is_busy(&self) -> bool {

@@ -8,8 +8,8 @@ use world::{Full, Help, Instant, Nic, NicFacts, Segments};
 
 /// Frames that may wait for the interface before connections stop speaking.
 const ROOM: usize = 256;
-/// Bytes of them.
-const BYTES: usize = 1 << 20;
+/// Bytes of them, at the least and at the most.
+const BYTES: [usize; 2] = [128 << 10, 1 << 20];
 /// Frames that may wait at all: what answers the world is dropped beyond.
 const LIMIT: usize = 1024;
 /// Buffers that are kept for later frames.
@@ -26,19 +26,24 @@ pub(crate) struct Out {
     facts: NicFacts,
     queue: VecDeque<Parcel>,
     bytes: usize,
+    /// Bytes that may wait before connections stop speaking.
+    most: usize,
     spare: Vec<Vec<u8>>,
     pub(crate) lost: u64,
     pub(crate) sent: u64,
 }
 
 impl Out {
-    pub(crate) fn new(facts: NicFacts) -> Self {
-        Self { facts, queue: VecDeque::new(), bytes: 0, spare: Vec::new(), lost: 0, sent: 0 }
+    /// A way out on which about `most` bytes may wait.
+    pub(crate) fn new(facts: NicFacts, most: usize) -> Self {
+        let [least, limit] = BYTES;
+        let most = most.clamp(least, limit);
+        Self { facts, queue: VecDeque::new(), bytes: 0, most, spare: Vec::new(), lost: 0, sent: 0 }
     }
 
     /// True while connections may speak.
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len() < ROOM && self.bytes < BYTES
+        self.queue.len() < ROOM && self.bytes < self.most
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -104,7 +109,7 @@ impl Out {
 
     /// Queues a frame that knows where it goes.
     pub(crate) fn push(&mut self, parcel: Parcel) {
-        if self.queue.len() >= LIMIT || self.bytes >= 2 * BYTES {
+        if self.queue.len() >= LIMIT || self.bytes >= 2 * self.most {
             self.lost += 1;
             return self.keep(parcel.frame);
         }

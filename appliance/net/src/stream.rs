@@ -1,5 +1,6 @@
 //! What the layers above see: listeners, streams and connections outward.
 
+use crate::account::Account;
 use crate::config::{Figures, Whereabouts};
 use crate::post::{PostError, Postbox};
 use crate::stack::Stack;
@@ -35,6 +36,12 @@ impl Handle {
     pub fn connect(&self, local: Option<IpAddr>, remote: SocketAddr) -> Connect {
         let called = self.0.borrow_mut().call(local, remote);
         Connect(called.map(|(number, ends)| Stream { net: self.0.clone(), number, ends }))
+    }
+
+    /// An account for what somebody holds who speaks over connections of this stack.
+    #[must_use]
+    pub fn account(&self) -> Rc<Account> {
+        self.0.borrow().above.account()
     }
 
     /// Opens a UDP port: `port`, or, as it should nearly always be, one that nobody can foresee.
@@ -185,9 +192,20 @@ impl Stream {
         self.ends.local
     }
 
+    /// Books what is held for this connection in `account`.
+    pub fn book(&self, account: &Rc<Account>) {
+        self.net.borrow_mut().book(self.number, account);
+    }
+
     /// Resets the connection.
     pub fn abort(self) {
-        self.net.borrow_mut().abort(self.number);
+        self.with(|stack, number| stack.abort(number));
+    }
+
+    /// Asks the stack something; what it takes of the heap for that is its own.
+    fn with<T>(&self, ask: impl FnOnce(&mut Stack, usize) -> T) -> T {
+        let above = self.net.borrow().above.clone();
+        above.aside(|| ask(&mut self.net.borrow_mut(), self.number))
     }
 }
 
@@ -197,13 +215,13 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.net.borrow_mut().read(self.number, context, into)
+        self.with(|stack, number| stack.read(number, context, into))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.net.borrow_mut().write(self.number, context, from)
+        self.with(|stack, number| stack.write(number, context, from))
     }
 
     /// Done at once: what was written leaves with the next turn.
@@ -213,13 +231,13 @@ impl AsyncWrite for Stream {
 
     /// Closes our half; the other can still be read.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.net.borrow_mut().close(self.number);
+        self.with(|stack, number| stack.close(number));
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.net.borrow_mut().release(self.number);
+        self.with(|stack, number| stack.release(number));
     }
 }

@@ -3,6 +3,7 @@
 use super::figures::Tally;
 use super::house::Furnished;
 use super::lines::{Exchange, Plain, Secure};
+use super::means::Means;
 use core::cell::RefCell;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
@@ -39,19 +40,19 @@ pub(super) struct Rooms {
     house: RefCell<Rc<House>>,
     exchange: Exchange,
     tally: Rc<Tally>,
-    brim: usize,
+    means: Means,
     /// Rung when the doors are to be shut.
     shutting: RefCell<Bell>,
 }
 
 impl Rooms {
-    /// The rooms of a house; `tally` counts who comes. Nobody is let in while more than `brim` bytes are in use: those
-    /// who are inside need the rest.
-    pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, brim: usize) -> Rc<Self> {
+    /// The rooms of a house; `tally` counts who comes.
+    pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, means: Means) -> Rc<Self> {
         let Furnished { front, tickets_are_shared, mut house, exchange } = furnished;
         house.figures = Some(tally.clone());
+        house.limits.streams = house.limits.streams.min(means.streams);
         let (house, shutting) = (RefCell::new(Rc::new(house)), RefCell::default());
-        Rc::new(Self { front, tickets_are_shared, house, exchange, tally, brim, shutting })
+        Rc::new(Self { front, tickets_are_shared, house, exchange, tally, means, shutting })
     }
 
     /// Takes up no TLS session that was begun before; false when there are no random bytes for new ones. A secret that
@@ -93,24 +94,24 @@ impl Rooms {
         self.house.borrow().begin(tasks);
         for (port, door) in DOORS {
             let (rooms, listener) = (self.clone(), handle.listen(port)?);
-            tasks.spawn(rooms.welcome(listener, port, door, tasks.clone()));
+            tasks.spawn(rooms.welcome(listener, door, handle.clone(), tasks.clone()));
         }
         Ok(())
     }
 
-    async fn welcome(self: Rc<Self>, listener: Listener, port: u16, door: Door, tasks: Tasks) {
-        let shutting = self.shutting();
+    async fn welcome(self: Rc<Self>, listener: Listener, door: Door, handle: Handle, tasks: Tasks) {
+        let (port, shutting) = (listener.port(), self.shutting());
         while let Some(stream) = next(&listener, &shutting).await {
-            if runtime::heap::in_use() > self.brim {
+            let Some((purse, stream)) = self.means.admit(&handle, stream) else {
                 self.tally.refused();
-                stream.abort();
                 continue;
-            }
-            let rooms = self.clone();
-            let inside = tasks.clone();
+            };
+            let (rooms, inside) = (self.clone(), tasks.under(purse.clone()));
             match door {
-                Door::Https => tasks.spawn(async move { rooms.greet(stream, port, inside).await }),
-                Door::Http => tasks.spawn(async move { rooms.talk(stream, port, inside).await }),
+                Door::Https => {
+                    purse.spend_on(&tasks, async move { rooms.greet(stream, port, inside).await });
+                }
+                Door::Http => purse.spend_on(&tasks, async move { rooms.talk(stream, port, inside).await }),
             }
         }
     }

@@ -83,6 +83,8 @@ impl Figures for Tally {
             ("frames out", net.frames_out.to_string()),
             ("half open", net.half_open.to_string()),
             ("cookies", net.cookies.to_string()),
+            ("evicted", net.evicted.to_string()),
+            ("heap at most", format!("{} KiB", runtime::heap::peak() / 1024)),
             ("entropy", format!("{:?}, {} s ago", entropy.diet, entropy.age.as_secs()).to_lowercase()),
             ("seeds", entropy.reseeds.to_string()),
         ]

@@ -3,18 +3,19 @@
 
 use super::doors;
 use super::house::BadHouse;
+use super::means::Means;
 use super::settings::{Settings, Visitors};
 use bundle::{Bundle, Secrets};
 use bytes::Bytes;
 use http::{Found, Leaf, Shelf};
-use net::{Handle, Listener, PortTaken, Stream};
+use net::{Account, Handle, Listener, PortTaken, Stream};
 use pinata::attest::{Part, measure};
 use pinata::{BadPinata, DOORS, Door, Keys, Pinata, Rules};
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use tasks::{Bell, Tasks};
+use tasks::{Bell, Tasks, Timers};
 use tls::mint::Minted;
 use tls::{Calendar, Key};
 use world::{Instant, World};
@@ -91,12 +92,19 @@ impl Party {
     }
 
     /// Opens its doors, until they are shut with all others.
-    pub(super) fn open(&self, handle: &Handle, tasks: &Tasks, shutting: &Bell) -> Result<(), PortTaken> {
+    pub(super) fn open(
+        &self,
+        means: Means,
+        handle: &Handle,
+        tasks: &Tasks,
+        shutting: &Bell,
+    ) -> Result<(), PortTaken> {
         let Some(pinata) = self.pinata() else { return Ok(()) };
         for door in pinata.doors() {
             let listener = handle.listen(door.port())?;
             let shutting = shutting.clone();
-            tasks.spawn(welcome(pinata.clone(), listener, door, handle.clone(), tasks.clone(), shutting));
+            let post = Post { door, means, handle: handle.clone(), tasks: tasks.clone() };
+            tasks.spawn(post.welcome(pinata.clone(), listener, shutting));
         }
         Ok(())
     }
@@ -143,29 +151,48 @@ fn given(secrets: &Secrets<'_>) -> Result<Option<Keys>, BadPinata> {
     Keys::given(ca.to_vec(), several("crl"), shown).map(Some)
 }
 
-async fn welcome(
-    pinata: Rc<Pinata>,
-    listener: Listener,
+/// Who stands at one door, and what is needed there.
+struct Post {
     door: Door,
+    means: Means,
     handle: Handle,
     tasks: Tasks,
-    shutting: Bell,
-) {
-    while let Some(stream) = doors::next(&listener, &shutting).await {
-        tasks.spawn(receive(pinata.clone(), stream, door, handle.clone(), tasks.clone()));
+}
+
+impl Post {
+    async fn welcome(self, pinata: Rc<Pinata>, listener: Listener, shutting: Bell) {
+        while let Some(stream) = doors::next(&listener, &shutting).await {
+            let Some((purse, stream)) = self.means.admit(&self.handle, stream) else { continue };
+            let (account, timers) = (purse.account().clone(), self.tasks.timers().clone());
+            let visit = Visit { handle: self.handle.clone(), account, timers };
+            purse.spend_on(&self.tasks, visit.receive(pinata.clone(), stream, self.door));
+        }
     }
 }
 
-async fn receive(pinata: Rc<Pinata>, stream: Stream, door: Door, handle: Handle, tasks: Tasks) {
-    let (peer, local) = (stream.peer(), stream.local().ip());
-    let dial = |address: SocketAddr| async move {
-        // Addresses may have come since the rules were made.
-        if handle.whereabouts().is_ours(address.ip()) {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        handle.connect(Some(local), address).await.map_err(|_| io::ErrorKind::NotConnected.into())
-    };
-    pinata.receive(door, stream, peer, tasks.timers(), dial).await;
+/// What one visitor's task works with.
+struct Visit {
+    handle: Handle,
+    account: Rc<Account>,
+    timers: Timers,
+}
+
+impl Visit {
+    async fn receive(self, pinata: Rc<Pinata>, stream: Stream, door: Door) {
+        let (peer, local) = (stream.peer(), stream.local().ip());
+        let Self { handle, account, timers } = self;
+        let dial = |address: SocketAddr| async move {
+            // Addresses may have come since the rules were made.
+            if handle.whereabouts().is_ours(address.ip()) {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            let called = handle.connect(Some(local), address).await;
+            let stream = called.map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
+            stream.book(&account);
+            Ok(stream)
+        };
+        pinata.receive(door, stream, peer, &timers, dial).await;
+    }
 }
 
 /// The page, made anew for each who asks.

@@ -5,6 +5,7 @@ use super::doors::Rooms;
 use super::figures::Tally;
 use super::house::{self, BadHouse};
 use super::larder::Larder;
+use super::means::Means;
 use super::party::Party;
 use super::report::{Mood, Report};
 use super::settings::{BadWords, Settings};
@@ -18,7 +19,7 @@ use tls::Calendar;
 use world::{Full, Help, Instant, Nic, NicFacts, Received, World};
 use zeroize::Zeroizing;
 
-/// What a connection costs in TLS, HTTP and its task while nothing happens on it, and some more for when it does.
+/// What a connection costs in TLS, HTTP and its task while nothing happens on it: what each is charged at the least.
 const ABOVE: usize = 12 * 1024;
 /// Steps of tasks between two looks at the frames.
 const STEPS: usize = 256;
@@ -77,10 +78,10 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     };
     drop(secrets);
     let tally = Tally::beginning(world.now());
-    let memory = world.memory(settings.limit);
-    let rooms = Rooms::of(furnished, tally.clone(), memory / 8 * 7);
-    let budget = budget(world, memory);
-    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, memory };
+    let means = Means::of(world.memory(settings.limit));
+    world.say(&means.to_string());
+    let rooms = Rooms::of(furnished, tally.clone(), means);
+    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means };
     let mut copied = false;
     loop {
         let Some(_seeded) = staff.larder.fill(world) else { return Ok(Ended::Asked) };
@@ -92,7 +93,7 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
         copied = false;
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
-        let mut life = Life::begin(world, &settings, budget, &calendar, &keys).map_err(Ended::Net)?;
+        let mut life = Life::begin(world, &settings, means, &calendar, &keys).map_err(Ended::Net)?;
         staff.tally.watch(life.net.handle());
         match life.turn_until_it_ends(world, &mut staff).map_err(Ended::Port)? {
             End::Asked => return Ok(Ended::Asked),
@@ -112,19 +113,12 @@ struct Staff {
     rooms: Rc<Rooms>,
     tally: Rc<Tally>,
     party: Option<Party>,
-    memory: usize,
+    means: Means,
 }
 
 fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
     let mut keys = Zeroizing::new([0; 64]);
     well::draw(keys.as_mut_slice()).ok().map(|()| keys)
-}
-
-/// Bytes for connections: half of what there is; the other half is theirs who speak over them.
-fn budget<W: World>(world: &mut W, memory: usize) -> usize {
-    let budget = memory / 2;
-    world.say(&format!("memory: {} MiB for connections of {} MiB", budget >> 20, memory >> 20));
-    budget
 }
 
 /// Everything that dies when the machine was copied.
@@ -148,7 +142,7 @@ impl Life {
     fn begin<W: World>(
         world: &mut W,
         settings: &Settings,
-        budget: usize,
+        means: Means,
         calendar: &Calendar,
         keys: &[u8; 64],
     ) -> Result<Self, BadConfig> {
@@ -160,8 +154,9 @@ impl Life {
             dhcp: settings.dhcp,
             slaac: settings.slaac,
             share: settings.share,
-            budget,
+            budget: means.connections,
             above: ABOVE,
+            meter: runtime::heap::in_use,
             ..Config::default()
         };
         let (facts, now) = (world.nic().facts(), world.now());
@@ -196,7 +191,7 @@ impl Life {
         self.opened = true;
         let handle = self.net.handle();
         staff.rooms.open(&handle, &self.tasks)?;
-        let open = |party: &Party| party.open(&handle, &self.tasks, &staff.rooms.shutting());
+        let open = |party: &Party| party.open(staff.means, &handle, &self.tasks, &staff.rooms.shutting());
         staff.party.as_ref().map_or(Ok(()), open)
     }
 
@@ -219,6 +214,9 @@ impl Life {
                 world.say(&news.to_string());
             }
             self.greet(world, staff)?;
+            if let Some(excess) = staff.means.excess(runtime::heap::in_use()) {
+                self.net.relieve(excess);
+            }
             let steps = self.tasks.turn(now, STEPS);
             if self.is_over(now) {
                 staff.desk.part(world, "ended");
@@ -292,7 +290,7 @@ impl Life {
             None => Mood::Serving,
         };
         let net = self.net.handle().figures();
-        Report { mood, tally: &staff.tally, net, memory: staff.memory }
+        Report { mood, tally: &staff.tally, net, memory: staff.means.memory }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use async_executor::LocalExecutor;
 use core::cell::{Cell, RefCell};
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
@@ -19,6 +19,17 @@ use world::Instant;
 pub struct Tasks {
     executor: Rc<LocalExecutor<'static>>,
     timers: Timers,
+    watch: Option<Rc<dyn Watch>>,
+}
+
+/// Whoever watches over some tasks: what they take, and when they may go on.
+pub trait Watch {
+    /// Runs a step of one of them now, or does not: then it comes up again after all others that are awake. What the
+    /// step takes and gives back is the task's.
+    fn step(&self, run: &mut dyn FnMut());
+
+    /// Does work that belongs to none of them, in the middle of a step.
+    fn aside(&self, work: &mut dyn FnMut());
 }
 
 impl Tasks {
@@ -28,9 +39,17 @@ impl Tasks {
         Self::default()
     }
 
+    /// The same tasks; those that are spawned by this value, and by them in turn, are watched over by `watch`.
+    #[must_use]
+    pub fn under(&self, watch: Rc<dyn Watch>) -> Self {
+        Self { watch: Some(watch), ..self.clone() }
+    }
+
     /// Starts a task and lets it live until it is done.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.executor.spawn(task).detach();
+        let Some(watch) = self.watch.clone() else { return self.executor.spawn(task).detach() };
+        let mut watched = Some(watched(watch.clone(), Box::pin(task)));
+        watch.aside(&mut || watched.take().into_iter().for_each(|task| self.executor.spawn(task).detach()));
     }
 
     /// The clock and the alarms of these tasks.
@@ -45,6 +64,26 @@ impl Tasks {
         self.timers.ring(now);
         (0..most).take_while(|_| self.executor.try_tick()).count()
     }
+}
+
+/// A task whose steps, its end among them, are run by `watch`.
+async fn watched(watch: Rc<dyn Watch>, task: Pin<Box<dyn Future<Output = ()>>>) {
+    let mut task = Some(task);
+    poll_fn(|context| {
+        let mut outcome = None;
+        watch.step(&mut || {
+            let polled = task.as_mut().map_or(Poll::Ready(()), |task| task.as_mut().poll(context));
+            if polled.is_ready() {
+                task = None;
+            }
+            outcome = Some(polled);
+        });
+        outcome.unwrap_or_else(|| {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    })
+    .await;
 }
 
 /// A clock that somebody else winds, and the alarms set on it.
@@ -92,7 +131,7 @@ impl Timers {
     pub async fn within<T>(&self, span: Duration, work: impl Future<Output = T>) -> Result<T, TooLate> {
         let mut sleep = self.after(span);
         let mut work = core::pin::pin!(work);
-        core::future::poll_fn(|context| match work.as_mut().poll(context) {
+        poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending => Pin::new(&mut sleep).poll(context).map(|()| Err(TooLate)),
         })
@@ -256,6 +295,58 @@ mod tests {
         assert_eq!(tasks.timers().deadline(), None);
     }
 
+    /// Counts steps; lets none pass while it is shut.
+    #[derive(Default)]
+    struct Gate {
+        shut: Cell<bool>,
+        steps: Cell<u32>,
+        dropped: Rc<Cell<bool>>,
+        at_the_end: Cell<bool>,
+        aside: Cell<u32>,
+    }
+
+    impl Watch for Gate {
+        fn step(&self, run: &mut dyn FnMut()) {
+            if !self.shut.get() {
+                self.steps.set(self.steps.get() + 1);
+                let before = self.dropped.get();
+                run();
+                self.at_the_end.set(!before && self.dropped.get());
+            }
+        }
+
+        fn aside(&self, work: &mut dyn FnMut()) {
+            self.aside.set(self.aside.get() + 1);
+            work();
+        }
+    }
+
+    struct Held(Rc<Cell<bool>>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+
+    #[test]
+    fn a_watch_sees_every_step_and_the_end_and_may_put_them_off() {
+        let (tasks, gate) = (Tasks::new(), Rc::new(Gate::default()));
+        let (under, held) = (tasks.under(gate.clone()), Held(gate.dropped.clone()));
+        let inside = under.clone();
+        under.spawn(async move {
+            let _held = held;
+            inside.spawn(async {});
+        });
+        gate.shut.set(true);
+        assert_eq!((tasks.turn(at(0), 10), gate.steps.get()), (10, 0), "it comes up again and again");
+        gate.shut.set(false);
+        tasks.turn(at(0), 1);
+        assert!(gate.at_the_end.get(), "what a task held goes in its last step");
+        tasks.turn(at(0), 10);
+        assert_eq!((gate.steps.get(), gate.aside.get()), (2, 2), "the second was watched too");
+    }
+
     #[test]
     fn a_bell_wakes_all_who_listen_and_forgets_those_who_left() {
         let (tasks, bell, heard) = (Tasks::new(), Bell::default(), Rc::new(Cell::new(0)));
@@ -281,7 +372,7 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn(async {
             loop {
-                core::future::poll_fn(|context| {
+                poll_fn(|context| {
                     context.waker().wake_by_ref();
                     Poll::<()>::Pending
                 })

@@ -6,6 +6,7 @@
 pub(crate) mod engine;
 pub(crate) mod live;
 
+use crate::account::Account;
 use crate::gate::verdict::View;
 use crate::wire::{Ends, Options, Segment, Seq, Stamps};
 use core::task::Waker;
@@ -13,6 +14,7 @@ use core::time::Duration;
 use engine::Birth;
 use live::{Live, State};
 use std::io;
+use std::rc::Rc;
 use world::Instant;
 
 /// Our window scale, for as long as a connection lives.
@@ -48,6 +50,8 @@ pub(crate) struct Flow {
     pub(crate) stamp_offset: u32,
     /// Payload of the largest segment that fits the way to the peer.
     pub(crate) mss: u16,
+    /// What is held above for it.
+    pub(crate) account: Option<Rc<Account>>,
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
     pub(crate) deadline: Option<Instant>,
@@ -166,6 +170,7 @@ impl Flow {
             edge: theirs + u32::try_from(RECEIVE).unwrap_or(0),
             stamp_offset: 0,
             mss: 536,
+            account: None,
             reader: None,
             writer: None,
             deadline: None,

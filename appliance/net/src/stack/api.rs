@@ -1,11 +1,13 @@
 //! What handles and streams ask of the stack.
 
 use super::{Door, Stack};
+use crate::account::Account;
 use crate::flow::live::State;
-use crate::flow::{Flow, LARGEST, Life, Owner, SEND};
+use crate::flow::{Flow, Life, Owner, SEND};
 use crate::wire::Ends;
 use core::task::{Context, Poll, Waker};
 use std::io;
+use std::rc::Rc;
 
 /// Bytes of the largest send buffer that a connection gets for its first write.
 const FIRST: usize = 64 * 1024;
@@ -29,6 +31,13 @@ impl Stack {
     fn own(&mut self, number: usize, owner: Owner) {
         if let Some(flow) = self.flows.get_mut(number) {
             flow.owner = owner;
+        }
+    }
+
+    /// What is held above for this connection is booked there.
+    pub(crate) fn book(&mut self, number: usize, account: &Rc<Account>) {
+        if let Some(flow) = self.flows.get_mut(number) {
+            flow.account = Some(account.clone());
         }
     }
 
@@ -65,6 +74,7 @@ impl Stack {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let largest = self.largest();
         let Some(flow) = self.flows.get_mut(number) else { return Poll::Ready(Ok(0)) };
         match &mut flow.life {
             Life::Over(why) => return Poll::Ready(Err((*why).into())),
@@ -73,8 +83,8 @@ impl Stack {
             Life::Live(live) => {
                 let (unread, (room, _)) = (live.unread(), live.capacities());
                 let read = live.read(into);
-                if unread > room / 2 && room < LARGEST {
-                    flow.receive = u32::try_from(room * 4).unwrap_or(flow.receive);
+                if unread > room / 2 && room < largest {
+                    flow.receive = u32::try_from((room * 4).min(largest)).unwrap_or(flow.receive);
                 }
                 if read > 0 || into.is_empty() {
                     self.tell_news(number);
@@ -114,6 +124,7 @@ impl Stack {
         if self.awake(number).is_none() {
             return self.no_room(number);
         }
+        let largest = self.largest();
         let Some(flow) = self.flows.get_mut(number) else { return broken() };
         let owed = flow.is_owed();
         let Life::Live(live) = &mut flow.life else { return broken() };
@@ -123,7 +134,7 @@ impl Stack {
         let written = live.write(from);
         flow.stirred |= !owed;
         if written == 0 {
-            flow.grow();
+            flow.grow(largest);
             return wait(flow, context);
         }
         self.tell_news(number);
@@ -166,6 +177,7 @@ impl Stack {
     pub(crate) fn release(&mut self, number: usize) {
         let Some(flow) = self.flows.get_mut(number) else { return };
         flow.owner = Owner::Nobody;
+        flow.account = None;
         (flow.reader, flow.writer) = (None, None);
         if flow.is_over() {
             self.flows.try_remove(number);
@@ -193,11 +205,11 @@ impl Flow {
     }
 
     /// A write did not fit: there should be more room.
-    fn grow(&mut self) {
+    fn grow(&mut self, largest: usize) {
         let Life::Live(live) = &self.life else { return };
         let (_, send) = live.capacities();
-        if send < LARGEST {
-            self.send = u32::try_from((send * 4).min(LARGEST)).unwrap_or(self.send);
+        if send < largest {
+            self.send = u32::try_from((send * 4).min(largest)).unwrap_or(self.send);
             self.growing = true;
         }
     }

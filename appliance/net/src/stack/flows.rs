@@ -1,6 +1,7 @@
 //! Connections as records: how they come, sleep, wake and go, and what they cost.
 
 use super::Stack;
+use super::room::Mercy;
 use crate::flow::live::{self, Live};
 use crate::flow::{Flow, Life, Owner};
 use crate::gate::sources::is_same;
@@ -52,20 +53,10 @@ impl Stack {
         }
     }
 
-    /// Makes `bytes` of room: the connections that have been at rest longest go first, active ones stay.
-    pub(super) fn make_room(&mut self, bytes: usize) -> bool {
-        while self.used + bytes > self.budget {
-            let Some(number) = self.resting.first() else { return false };
-            self.figures.evicted += 1;
-            self.reset(number, io::ErrorKind::ConnectionAborted);
-        }
-        true
-    }
-
     /// True if `source` may have one connection more. When more than half of the room is taken and it has its share, one
     /// of its own that has been at rest for long must go.
     pub(super) fn make_way(&mut self, source: IpAddr) -> bool {
-        if self.used <= self.budget / 2 || self.sources.count(source) < self.share {
+        if self.committed() <= self.budget / 2 || self.sources.count(source) < self.share {
             return true;
         }
         self.figures.shared += 1;
@@ -91,7 +82,7 @@ impl Stack {
 
     fn bear(&mut self, number: usize) -> bool {
         let Some(birth) = self.flows.get(number).map(Flow::birth) else { return false };
-        if !self.make_room(live::cost(birth.receive, birth.send)) {
+        if !self.make_room(live::cost(birth.receive, birth.send), Mercy::None) {
             return false;
         }
         let Some(live) = self.engine.birth(self.now, &birth) else { return false };

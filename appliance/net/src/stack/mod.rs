@@ -6,13 +6,15 @@ mod arrive;
 mod flows;
 mod letters;
 pub(crate) use flows::RECORD;
+mod room;
 mod serve;
 mod shake;
 
+use crate::account::Above;
 use crate::alarms::Alarms;
 use crate::config::{BadConfig, Config, Figures, Keys};
-use crate::flow::Flow;
 use crate::flow::engine::Engine;
+use crate::flow::{Flow, LARGEST};
 use crate::gate::{cache::Cache, limit::Limit, sources::Sources, wait::Waiting};
 use crate::house::{neighbours::Neighbours, office::Office, places::Addresses};
 use crate::out::Out;
@@ -23,6 +25,7 @@ use core::task::Waker;
 use core::time::Duration;
 use slab::Slab;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 use world::{Instant, LARGEST_FRAME, Nic, NicFacts};
 
 /// Frames taken, flows served and alarms heard in one turn.
@@ -30,6 +33,8 @@ const FRAMES: usize = 128;
 const FLOWS: usize = 256;
 /// How long to leave an interface alone whose queue is full.
 const BREATH: Duration = Duration::from_micros(200);
+/// The least that the largest buffer of a connection may be, however little memory there is.
+const SMALLEST: usize = 64 * 1024;
 /// Bytes of a half-done handshake and of one that is over, with their places in tables.
 const HALF: usize = 256;
 
@@ -65,6 +70,12 @@ pub(crate) struct Stack {
     budget: usize,
     /// What a connection costs while it is at rest, here and above.
     record: usize,
+    /// What is held above beyond that.
+    pub(crate) above: Rc<Above>,
+    /// Bytes of the largest buffer of a connection.
+    largest: usize,
+    /// Where the next look around begins.
+    hand: usize,
     figures: Figures,
     frame: Box<[u8]>,
 }
@@ -92,7 +103,7 @@ impl Stack {
             resting: Alarms::default(),
             news: VecDeque::new(),
             engine: Engine::new(secrets.seed(), now),
-            out: Out::new(facts),
+            out: Out::new(facts, config.budget / 16),
             neighbours: Neighbours::new(addresses, facts.mac, places),
             secrets,
             cache: Cache::new(halves, config.share.half_open, places),
@@ -109,6 +120,9 @@ impl Stack {
             made: 0,
             used: 0,
             record: RECORD.saturating_add(config.above),
+            above: Above::new(config.above, config.meter),
+            largest: (config.budget / 64).clamp(SMALLEST, LARGEST),
+            hand: 0,
             budget: config.budget.saturating_sub(2 * halves * HALF),
             figures: Figures::default(),
             frame: vec![0; LARGEST_FRAME].into_boxed_slice(),
@@ -207,7 +221,7 @@ impl Stack {
             half_open: self.cache.len() as u64,
             waiting: self.waiting.len() as u64,
             awake: (self.places.len().saturating_sub(self.resting.len())) as u64,
-            bytes: self.used as u64,
+            bytes: self.committed() as u64,
             polls: self.engine.polls(),
             ..self.figures
         }

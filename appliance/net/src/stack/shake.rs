@@ -1,6 +1,7 @@
 //! Handshakes, of both kinds, and segments of connections that do not exist.
 
 use super::Stack;
+use super::room::Mercy;
 use crate::flow::{self, Flow, Life, Peer, RECEIVE, SCALE};
 use crate::gate::{cache::Half, cookie, wait::Over};
 use crate::wire::{ACK, Ends, Options, RST, SYN, Segment, Seq, Stamps};
@@ -138,7 +139,7 @@ impl Stack {
     fn establish(&mut self, ends: Ends, ours: Seq, theirs: Seq, options: &Options, window: u16) -> bool {
         let port = ends.local.port();
         let crowded = self.doors.get(&port).is_none_or(|door| door.ready.len() >= BACKLOG);
-        if crowded || !self.make_way(ends.remote.ip()) || !self.make_room(self.record) {
+        if crowded || !self.make_way(ends.remote.ip()) || !self.make_room(self.record, Mercy::ForTheBusy) {
             self.figures.refused += 1;
             return false;
         }
@@ -209,7 +210,7 @@ impl Stack {
     /// Calls `remote`. `None` if there is no address or no port to call from.
     pub(crate) fn call(&mut self, local: Option<IpAddr>, remote: SocketAddr) -> Option<(usize, Ends)> {
         let ends = self.free_ends(local, remote)?;
-        if !ends.has_a_peer() || ends.is_land() || !self.make_room(self.record) {
+        if !ends.has_a_peer() || ends.is_land() || !self.make_room(self.record, Mercy::ForTheBusy) {
             return None;
         }
         let ours = self.secrets.sequence(&ends, self.now);
@@ -283,6 +284,7 @@ impl Stack {
         (answered.mss, answered.stamp_offset) = (mss, flow.stamp_offset);
         (answered.owner, answered.has_news) = (flow.owner, flow.has_news);
         (answered.deadline, answered.resting) = (flow.deadline, flow.resting);
+        answered.account = flow.account.take();
         (answered.reader, answered.writer) = (flow.reader.take(), flow.writer.take());
         *flow = answered;
         flow.wake();

@@ -8,6 +8,7 @@ mod gate;
 mod letters;
 mod pcap;
 mod raw;
+mod room;
 mod segments;
 mod shares;
 mod smoltcp;
