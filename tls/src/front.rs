@@ -18,8 +18,8 @@ use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::server::{AcceptedAlert, Acceptor, UnbufferedServerConnection};
-use rustls::{Error, ServerConfig};
+use rustls::server::{AcceptedAlert, Acceptor, ClientHello, UnbufferedServerConnection};
+use rustls::{CipherSuite, Error, ServerConfig};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -190,16 +190,31 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>) -> Result<
         }
         let mut fresh: &[u8] = wire.incoming.rest().get(known..).unwrap_or_default();
         while !fresh.is_empty() {
-            acceptor.read_tls(&mut fresh).map_err(|error| Refused::new(Kind::TooLarge, error))?;
+            if let Err(error) = acceptor.read_tls(&mut fresh) {
+                wire.outgoing.append(&DECODE_ERROR);
+                return Err(Refused::new(Kind::TooLarge, error));
+            }
             match acceptor.accept() {
                 Ok(None) => {}
-                Ok(Some(hello)) => {
-                    return Ok(hello.client_hello().server_name().map(|n| n.to_ascii_lowercase().into()));
-                }
+                Ok(Some(hello)) => return asked(wire, &hello.client_hello()),
                 Err((error, alert)) => return Err(unheard(wire, error, alert)),
             }
         }
     }
+}
+
+/// The name that a ClientHello asks for, unless the client was led to believe that we are older than we are (RFC 7507).
+fn asked<S>(wire: &mut Wire<S>, hello: &ClientHello<'_>) -> Result<Option<Box<str>>, Refused> {
+    let suites = hello.cipher_suites();
+    let is_new = |suite: &CipherSuite| u16::from(*suite) >> 8 == 0x13;
+    if suites.contains(&FALLBACK) && !suites.iter().any(is_new) {
+        wire.outgoing.append(&INAPPROPRIATE_FALLBACK);
+        return Err(Refused::new(
+            Kind::Version,
+            "an older version than the client's best, which is spoken here",
+        ));
+    }
+    Ok(hello.server_name().map(|name| name.to_ascii_lowercase().into()))
 }
 
 /// A ClientHello that nobody here can answer, and the alert for it. To old versions rustls says
@@ -214,6 +229,9 @@ fn unheard<S>(wire: &mut Wire<S>, error: Error, mut alert: AcceptedAlert) -> Ref
     }
     let mut words = Vec::new();
     let _ = alert.write_all(&mut words);
+    if words.is_empty() {
+        words.extend(shake::alert(&error));
+    }
     wire.outgoing.append(&words);
     Refused::at_hello(error)
 }
@@ -229,6 +247,12 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// The same, for a ClientHello that does not end.
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
+/// The same, for a client that says that it could do better.
+const INAPPROPRIATE_FALLBACK: [u8; 7] = [21, 3, 3, 0, 2, 2, 86];
+
+/// What stands among the suites of a client that has lowered its version; no suite.
+const FALLBACK: CipherSuite = CipherSuite::Unknown(0x5600);
 
 /// The same, for a client that is too old.
 const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];

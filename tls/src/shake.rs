@@ -9,7 +9,7 @@ use crate::wire::{Backlog, Linger, Wire};
 use core::fmt;
 use core::future::poll_fn;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::{CipherSuite, CommonState, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{AlertDescription, CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ProtocolVersion};
 use tasks::Timers;
 
 /// A connection whose handshake is done, and what it settled.
@@ -107,12 +107,36 @@ fn flight<S>(wire: &mut Wire<S>, engine: &mut Engine, heard: &mut Heard) -> Resu
             }
             Ok(Step::PeerClosed | Step::Closed) => return Err(closed("the peer said goodbye")),
             Err(error) => {
+                let before = wire.outgoing.len();
                 engine.last_words(&mut wire.incoming, &mut wire.outgoing);
                 let first = engine.common().protocol_version().is_none();
+                if wire.outgoing.len() == before && speaks_plainly(engine.common()) {
+                    wire.outgoing.append(&alert(&error));
+                }
                 return Err(if first { Refused::at_hello(error) } else { error.into() });
             }
         }
     }
+}
+
+/// True while what we send is not encrypted yet, as far as can be told from here.
+fn speaks_plainly(common: &CommonState) -> bool {
+    let old = common.protocol_version().is_none_or(|version| version == ProtocolVersion::TLSv1_2);
+    old && common.is_handshaking() && common.handshake_kind() != Some(HandshakeKind::Resumed)
+}
+
+/// The alert for an error about which rustls says nothing to the peer, as it stands on the wire.
+pub(crate) fn alert(error: &Error) -> [u8; 7] {
+    let description = match error {
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            AlertDescription::UnexpectedMessage
+        }
+        Error::InvalidMessage(message) => (*message).into(),
+        Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,
+        Error::PeerIncompatible(_) => AlertDescription::HandshakeFailure,
+        _ => AlertDescription::InternalError,
+    };
+    [21, 3, 3, 0, 2, 2, description.into()]
 }
 
 /// Waits for more of the peer's flight.

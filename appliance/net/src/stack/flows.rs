@@ -130,6 +130,11 @@ impl Stack {
     /// Ends a connection whose both halves are closed; with `waits`, it may still hear echoes.
     pub(super) fn finish(&mut self, number: usize, waits: bool) {
         let Some(flow) = self.flows.get(number) else { return };
+        if waits && flow.acked != flow.view(self.now).expected {
+            // The socket goes before it has acknowledged the peer's FIN; the peer would say it again and wait.
+            self.tell_where_we_are(number);
+        }
+        let Some(flow) = self.flows.get(number) else { return };
         if waits {
             let heard = flow.peer.stamp.map(|(stamp, _)| stamp);
             let over = Over::new(flow.sent, flow.view(self.now).expected, flow.stamp_offset, heard);

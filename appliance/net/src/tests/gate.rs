@@ -66,6 +66,24 @@ fn data_that_acknowledges_what_was_acknowledged_before_is_read() {
 }
 
 #[test]
+fn a_fin_that_answers_ours_is_acknowledged_at_once_and_once() {
+    for together in [false, true] {
+        let (mut wire, mut hand, mut stream, _listener) = connected();
+        assert!(now(super::talk::close(&mut stream)).expect("there is nothing to wait for").is_ok());
+        drop(stream);
+        let fin = wire.turn();
+        assert_eq!(flags(&fin), [FIN | ACK]);
+        if !together {
+            hand.ack = hand.ack + 1;
+        }
+        let said = wire.say(&hand.ends, &hand.segment(FIN | ACK, b""));
+        assert_eq!((flags(&said), said[0].ack), (vec![ACK], hand.seq + 1), "at the same time: {together}");
+        let again = wire.pass(Duration::from_millis(100));
+        assert!(flags(&again).iter().all(|flags| flags & FIN != 0), "{again:?}");
+    }
+}
+
+#[test]
 fn nobody_is_answered_who_cannot_be_one_honest_host() {
     let mut wire = Wire::new();
     let _listener = wire.handle().listen(PORT).unwrap();
