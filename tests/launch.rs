@@ -1,64 +1,10 @@
 //! Both worlds as an operator meets them, through the launcher: on a cable, on a real TAP device, and in QEMU.
 
-use std::io::{BufRead, BufReader};
+use bench::launched::{Running, free_port, run};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
-
-/// How long a busy host may take for what a test asks of it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn run(words: &[&str]) -> Command {
-    let mut command = Command::new(bench::gatehouse());
-    command.arg("run").arg("--appliance").arg(bench::appliance()).args(words);
-    command
-}
-
-/// A launcher that runs, and the lines that it prints.
-struct Running(Child, Receiver<String>);
-
-impl Running {
-    fn start(words: &[&str]) -> Self {
-        let mut child = run(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let console = BufReader::new(child.stdout.take().unwrap());
-        let (tell, lines) = channel();
-        thread::spawn(move || console.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        Self(child, lines)
-    }
-
-    /// Waits for a line that holds `word`.
-    fn until(&self, word: &str) -> String {
-        loop {
-            let line = self.1.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {word:?}"));
-            if line.contains(word) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap().success());
-    }
-
-    /// The process ids of its children.
-    fn children(&self) -> Vec<String> {
-        let path = format!("/proc/{0}/task/{0}/children", self.0.id());
-        std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 fn curl(address: &str) -> Output {
     Command::new("curl")

@@ -62,6 +62,7 @@ pub fn cargo(arguments: &[&str]) -> Output {
 
 pub mod deaths;
 pub mod house;
+pub mod launched;
 pub mod machine;
 pub mod outer;
 pub mod running;

@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::shake::{self, Guard, Stopped};
 use crate::site::{Key, certified};
 use crate::trust::{Flaw, Trust};
+use crate::usage::Strict;
 use crate::wire::{Scratch, Wire};
 use crate::{Profile, provider};
 use core::time::Duration;
@@ -102,10 +103,10 @@ impl Guard for Unguarded {
 }
 
 fn verifier(trust: &Trust, expected: &Expected) -> Result<Arc<dyn ServerCertVerifier>, Flaw> {
-    let strict = trust.server_verifier()?;
+    let webpki = trust.server_verifier()?;
     Ok(match expected {
-        Expected::Named(_) => strict,
-        Expected::Anyone => Arc::new(Nameless(strict)),
+        Expected::Named(_) => Arc::new(Strict(webpki)),
+        Expected::Anyone => Arc::new(Strict(Arc::new(Nameless(webpki)))),
     })
 }
 

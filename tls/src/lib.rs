@@ -1,6 +1,7 @@
 //! TLS policy, the one shell for every TLS connection, client identity, and proofs of who the peer is.
 //!
-//! The only crate that names rustls. rustls and webpki decide whom to trust; x509-parser only describes.
+//! The only crate that names rustls. rustls and webpki decide whom to trust; x509-parser describes, and says one more
+//! no: to keys that are used for what their certificate does not say (`usage`).
 //! There is one shell ([`Session`]) for both sides of a connection, one way into it per side ([`Front`] for
 //! those who call us, [`Caller`] for those whom we call), and one verification path.
 //!
@@ -34,6 +35,7 @@ mod site;
 mod terms;
 mod tickets;
 mod trust;
+mod usage;
 mod wire;
 
 pub use calendar::Calendar;

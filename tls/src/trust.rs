@@ -1,13 +1,14 @@
 //! Whom to trust: certification authorities and what they have revoked.
 
 use crate::provider::provider;
+use crate::usage::{Strict, may_sign_certificates};
 use core::fmt;
 use ring::digest::{Context, SHA256};
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, Error, RootCertStore};
 use std::sync::Arc;
 
 /// Certification authorities, and the lists of what they have revoked.
@@ -80,6 +81,7 @@ impl Trust {
     pub fn new(ca: &[Vec<u8>], crls: Vec<Vec<u8>>) -> Result<Self, Flaw> {
         let mut store = RootCertStore::empty();
         for (at, der) in ca.iter().enumerate() {
+            may_sign_certificates(der).map_err(|error| Flaw::BadCa(at, not_for_certificates(&error)))?;
             store
                 .add(CertificateDer::from_slice(der).into_owned())
                 .map_err(|e| Flaw::BadCa(at, e.to_string()))?;
@@ -109,13 +111,23 @@ impl Trust {
         let builder = WebPkiClientVerifier::builder_with_provider(self.0.store.clone(), provider());
         let builder = builder.with_crls(self.0.crls.iter().cloned()).enforce_revocation_expiration();
         let builder = if required { builder } else { builder.allow_unauthenticated() };
-        builder.build().map_err(|error| Flaw::BadCrl(error.to_string()))
+        let verifier = builder.build().map_err(|error| Flaw::BadCrl(error.to_string()))?;
+        Ok(Arc::new(Strict(verifier)))
     }
 
     pub(crate) fn server_verifier(&self) -> Result<Arc<WebPkiServerVerifier>, Flaw> {
         let builder = WebPkiServerVerifier::builder_with_provider(self.0.store.clone(), provider());
         let builder = builder.with_crls(self.0.crls.iter().cloned()).enforce_revocation_expiration();
         builder.build().map_err(|error| Flaw::BadCrl(error.to_string()))
+    }
+}
+
+fn not_for_certificates(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::InvalidPurpose) => {
+            "its keyUsage does not let it sign certificates".to_owned()
+        }
+        error => error.to_string(),
     }
 }
 

@@ -185,6 +185,7 @@ pub fn cases(ca: &Ca, role: Role) -> Vec<Case> {
     rows.lenient();
     rows.issuers();
     rows.dates_and_uses();
+    rows.key_uses();
     rows.chains();
     rows.lineages();
     rows.crowds();
@@ -264,15 +265,6 @@ impl Rows<'_> {
     /// What webpki does not look at. Nobody else decides here, so these come in; a row that changes is news.
     fn lenient(&mut self) {
         let (ca, role) = (self.ca, self.role);
-        self.one(
-            "good though its key is not for signatures",
-            None,
-            leaf(ca, role, |p| {
-                p.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
-            }),
-        );
-        let mute = ca.below("mute", |p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature]);
-        self.below("good though its CA's key is not for certificates", None, &[&mute]);
         let Leaf { der, key } = leaf(ca, role, |_| {});
         let der = resigned(&der, &ca.key(), |tbs| *tbs[tbs::SERIAL].bytes() = vec![0x41; 40]);
         self.row("good though its serial number has 40 bytes", None, vec![der], key);
@@ -293,6 +285,23 @@ impl Rows<'_> {
         let Leaf { der, .. } = leaf(self.ca, role, |_| {});
         let other = KeyPair::generate().unwrap().serialize_der();
         self.row("somebody else's certificate", Some(Kind::BadSignature), vec![der], other);
+    }
+
+    fn key_uses(&mut self) {
+        let (ca, role) = (self.ca, self.role);
+        self.one("no key usage: good for all", None, leaf(ca, role, |p| p.key_usages.clear()));
+        self.made("its key is not for signatures", Kind::WrongUse, |p| {
+            p.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyAgreement];
+        });
+        for (name, usage) in [
+            ("its CA's key is for signatures, not for certificates", KeyUsagePurpose::DigitalSignature),
+            ("its CA's key is for lists, not for certificates", KeyUsagePurpose::CrlSign),
+        ] {
+            let mute = ca.below("mute", |p| p.key_usages = vec![usage]);
+            self.below(name, Some(Kind::WrongUse), &[&mute]);
+            let below = mute.below("below", |_| {});
+            self.below(name, Some(Kind::WrongUse), &[&below, &mute]);
+        }
     }
 
     fn dates_and_uses(&mut self) {
