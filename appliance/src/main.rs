@@ -6,7 +6,6 @@ use symbols as _;
 
 use keeper::Ended;
 use linux::{Draws, Process};
-use virtio::Guest;
 use world::World;
 
 /// The command line, or something that it names, cannot be followed.
@@ -24,8 +23,11 @@ fn main() {
 }
 
 fn in_a_machine() {
-    let mut world = Guest::open().unwrap_or_else(|unfit| refuse(&unfit));
-    finish(&mut world);
+    if xen::is_beneath() {
+        finish(&mut xen::Guest::open().unwrap_or_else(|unfit| refuse(&unfit)));
+    } else {
+        finish(&mut virtio::Guest::open().unwrap_or_else(|unfit| refuse(&unfit)));
+    }
 }
 
 fn in_a_process() {

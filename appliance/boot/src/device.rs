@@ -28,6 +28,12 @@ pub fn map_device(at: u64, len: usize) -> Option<NonNull<u8>> {
     OURS.iter().all(|ours| !ours.touches(span)).then(|| map(at, len))?
 }
 
+/// Memory that the hypervisor shares with us, where there is no RAM of ours. `None` where there is.
+pub(crate) fn share(at: u64, len: usize) -> Option<NonNull<u8>> {
+    let span = Span::of(at, len as u64);
+    OURS.iter().all(|ours| !ours.touches(span)).then(|| show(at, len, Rights::Write))?
+}
+
 /// Shows a table of the firmware, read-only. `None` when it would lie in RAM.
 #[must_use]
 pub fn firmware(at: u64, len: usize) -> Option<&'static [u8]> {

@@ -13,6 +13,14 @@ pub fn pages(bytes: usize) -> Option<dma::Pages> {
     Some(unsafe { dma::Pages::new(at, device, bytes) })
 }
 
+/// A page that the hypervisor shares with us at this address, such as one of Xen's rings. `None` where there is RAM.
+#[must_use]
+pub fn shared_page(at: u64) -> Option<dma::Pages> {
+    let page = at.is_multiple_of(PAGE as u64).then(|| device::share(at, PAGE))??;
+    // SAFETY: `share` maps no RAM, so nothing of this program lies there, and what it maps it maps for ever.
+    Some(unsafe { dma::Pages::new(page, at, PAGE) })
+}
+
 /// The registers of a device. `None` where there is RAM or where they would not be aligned.
 #[must_use]
 pub fn registers(at: u64, len: usize) -> Option<dma::Registers> {

@@ -44,9 +44,10 @@ mod tables;
 pub use clock::{correct as correct_date, monotonic, since_1970};
 pub use cpu::rdrand;
 pub use device::{firmware, map_device};
-pub use grant::{pages, registers};
+pub use grant::{pages, registers, shared_page};
 pub use hypervisor::{Hypervisor, hypervisor, xen_leaf};
 pub use ram::{dma_pages, memory, module, physical, take_secret};
+pub use serial::{reboot_at_the_end, speak_through};
 pub use sleep::wait;
 
 use plan::{Origin, PLAN};

@@ -4,7 +4,9 @@
 //! waits for ever.
 
 use crate::cpu;
+use crate::lone::Lone;
 use core::arch::asm;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const COM1: u16 = 0x3f8;
@@ -20,14 +22,40 @@ const RESET: u8 = 0xfe;
 const SCHEDULE: u64 = 29;
 const SHUTDOWN: u64 = 2;
 const POWER_OFF: u32 = 0;
+const REBOOT: u32 = 1;
 const CRASH: u32 = 3;
 /// What `leave` says when the appliance cannot start.
 const REFUSED: i32 = 66;
 /// How often a full line is asked for room before a byte is lost.
 const PATIENCE: u32 = 20_000;
 
-/// Writes bytes to the serial line, and to the debug port where the hypervisor is Xen.
+/// A console of the world's own: it takes bytes, or says that it cannot.
+type Mouth = fn(&[u8]) -> bool;
+
+static MOUTH: Lone<Cell<Option<Mouth>>> = Lone::new(Cell::new(None));
+static AGAIN: AtomicBool = AtomicBool::new(false);
+
+/// From now on everything is said through `mouth`, and only what that does not take goes the old way.
+pub fn speak_through(mouth: Mouth) {
+    if crate::on_bare_metal() {
+        MOUTH.set(Some(mouth));
+    }
+}
+
+/// When it ends without a fault, the host is asked to start the machine again. Only Xen can be asked.
+pub fn reboot_at_the_end() {
+    AGAIN.store(true, Relaxed);
+}
+
+/// Writes bytes to the world's console, else to the serial line, or to the debug port where the hypervisor is Xen.
 pub(crate) fn say(bytes: &[u8]) {
+    if !MOUTH.get().is_some_and(|mouth| mouth(bytes)) {
+        say_by_port(bytes);
+    }
+}
+
+/// Writes bytes without memory, interrupts or time.
+fn say_by_port(bytes: &[u8]) {
     let xen = crate::hypervisor() == crate::Hypervisor::Xen;
     for byte in bytes {
         if xen {
@@ -61,7 +89,8 @@ pub(crate) fn refuse(why: &str) -> ! {
 /// Ends the machine: by Xen's own call, else by the launcher's exit port, else by a reset, else by a triple fault.
 pub(crate) fn leave(code: i32) -> ! {
     if crate::hypervisor() == crate::Hypervisor::Xen {
-        shut_down(if code == 0 { POWER_OFF } else { CRASH });
+        let well = if AGAIN.load(Relaxed) { REBOOT } else { POWER_OFF };
+        shut_down(if code == 0 { well } else { CRASH });
     }
     // SAFETY: where the port exists the machine ends here; where it does not, nothing listens.
     unsafe { cpu::out32(EXIT, code.cast_unsigned()) };

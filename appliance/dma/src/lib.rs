@@ -10,6 +10,7 @@
 //! that room never takes them back. A device that keeps writing after it was shut therefore hurts nobody.
 
 mod claim;
+mod grants;
 mod mmio;
 mod pages;
 mod pci;
@@ -20,6 +21,7 @@ mod ring;
 mod transport;
 
 pub use claim::{Claim, HostLied};
+pub use grants::{Grants, Ungrantable};
 pub use mmio::{Found, Mmio};
 pub use pages::Pages;
 pub use pci::{Messages, Pci};

@@ -4,7 +4,7 @@
 //! and is ours afterwards. Pages are never given back, so a device that outlives its driver writes into nothing.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// A run of memory, contiguous for us and for the device. A copy of it is a second view of the same memory: nobody
 /// expects to read back what was written, so a second view breaks no promise.
@@ -16,6 +16,7 @@ pub struct Pages {
 }
 
 const WORD: usize = size_of::<u64>();
+const PAGE: u64 = 4096;
 
 impl Pages {
     /// Takes over a run of memory.
@@ -35,6 +36,12 @@ impl Pages {
         let at = NonNull::from(words).cast::<u8>();
         // SAFETY: the words were leaked just now and this is their only name; u64s are aligned; `len` was rounded up.
         unsafe { Self::new(at, at.as_ptr() as u64, len) }
+    }
+
+    /// Zeroed memory that the other side, which a test plays, finds at `device`.
+    #[cfg(any(test, feature = "pretend"))]
+    pub(crate) fn pretended(len: usize, device: u64) -> Self {
+        Self { device, ..Self::in_process(len) }
     }
 
     /// The part of `len` bytes that begins at `at`, if it lies inside.
@@ -103,6 +110,12 @@ impl Pages {
         }
     }
 
+    /// The number of the page frame that it is, or begins with; `None` when it does not begin at one or is shorter.
+    #[must_use]
+    pub fn frame(&self) -> Option<u64> {
+        (self.device.is_multiple_of(PAGE) && self.len as u64 >= PAGE).then_some(self.device / PAGE)
+    }
+
     /// Where the device finds it.
     pub(crate) fn device(&self) -> u64 {
         self.device
@@ -154,6 +167,31 @@ impl Pages {
         }
     }
 
+    /// Writes a 16-bit word if it still holds `old`, and says what it held.
+    pub(crate) fn exchange16(&self, at: usize, old: u16, new: u16) -> Result<u16, u16> {
+        let word = self.shared16(at).ok_or(0_u16)?;
+        word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    /// A 32-bit word that both sides use at once, 0 outside or where it would not be aligned; what they wrote before
+    /// it is seen after it.
+    #[must_use]
+    pub fn load32(&self, at: usize) -> u32 {
+        self.shared32(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// See [`Pages::load32`]; what we wrote before it is seen before it.
+    pub fn store32(&self, at: usize, value: u32) {
+        if let Some(word) = self.shared32(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Takes these bits out of a 64-bit word that both sides use at once, and says which of them were set.
+    pub fn take64(&self, at: usize, bits: u64) -> u64 {
+        self.shared64(at).map_or(0, |word| word.fetch_and(!bits, Ordering::SeqCst) & bits)
+    }
+
     fn shared16(&self, at: usize) -> Option<&AtomicU16> {
         let place = self.place(at, 2)?.cast::<u16>();
         if !place.is_aligned() {
@@ -161,6 +199,24 @@ impl Pages {
         }
         // SAFETY: two mapped, aligned bytes that live for ever; an atomic may be shared with any other writer.
         Some(unsafe { AtomicU16::from_ptr(place.as_ptr()) })
+    }
+
+    fn shared32(&self, at: usize) -> Option<&AtomicU32> {
+        let place = self.place(at, 4)?.cast::<u32>();
+        if !place.is_aligned() {
+            return None;
+        }
+        // SAFETY: as in `shared16`, with four bytes.
+        Some(unsafe { AtomicU32::from_ptr(place.as_ptr()) })
+    }
+
+    fn shared64(&self, at: usize) -> Option<&AtomicU64> {
+        let place = self.place(at, WORD)?.cast::<u64>();
+        if !place.is_aligned() {
+            return None;
+        }
+        // SAFETY: as in `shared16`, with eight bytes.
+        Some(unsafe { AtomicU64::from_ptr(place.as_ptr()) })
     }
 
     fn place(&self, at: usize, len: usize) -> Option<NonNull<u8>> {

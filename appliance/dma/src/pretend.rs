@@ -3,6 +3,10 @@
 //! A [`Pretend`] sees the rings that the driver installs as a device would (through addresses) and can behave, or lie
 //! in every field that a device writes.
 
+mod domain;
+
+pub use domain::Domain;
+
 use crate::ring::{available_at, used_at};
 use crate::{Claim, Pages, Ring, Transport};
 use std::cell::{Cell, RefCell};

@@ -294,10 +294,11 @@ impl Life {
     }
 }
 
-/// The interface as the stack has it: from the moment that the machine is seen to be copied nothing goes out.
-struct Watched<'w, N>(&'w mut N);
+/// The interface as the stack has it, of whichever world: so the stack is compiled once. From the moment that the
+/// machine is seen to be copied nothing goes out.
+struct Watched<'w>(&'w mut dyn Nic);
 
-impl<N: Nic> Nic for Watched<'_, N> {
+impl Nic for Watched<'_> {
     fn facts(&self) -> NicFacts {
         self.0.facts()
     }

@@ -3,7 +3,7 @@
 use crate::button::Button;
 use crate::device::{Memory, Refused};
 use crate::search::{Device, Search, search};
-use crate::{Console, Net, Rng, acpi, line, words};
+use crate::{Console, Net, Rng, acpi, words};
 use boot::irq::Line;
 use core::fmt;
 use core::time::Duration;
@@ -243,7 +243,7 @@ fn reader(place: Option<Registers>) -> Generation {
 }
 
 fn say(text: &str) {
-    boot::say(&line::shown(text));
+    boot::say(&world::shown(text));
 }
 
 impl fmt::Display for Unfit {

@@ -14,7 +14,6 @@ mod button;
 mod console;
 mod device;
 mod guest;
-mod line;
 mod net;
 mod rng;
 mod search;

@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod frame;
+mod line;
 mod time;
 pub mod words;
 
 pub use frame::{Checksum, Full, Help, LARGEST_FRAME, Nic, NicFacts, Offload, Received, Segment, Segments};
+pub use line::shown;
 pub use time::Instant;
 
 use core::time::Duration;

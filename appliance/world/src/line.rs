@@ -5,7 +5,8 @@ const LONGEST: usize = 1024;
 const CUT: &str = "…";
 
 /// The line as it is shown: control characters escaped, cut when too long, and ended.
-pub(crate) fn shown(text: &str) -> Vec<u8> {
+#[must_use]
+pub fn shown(text: &str) -> Vec<u8> {
     let mut line = String::with_capacity(text.len().min(LONGEST) + 2);
     for character in text.chars() {
         let before = line.len();
