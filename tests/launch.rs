@@ -6,6 +6,23 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
+/// Handshakes with port 443 that a recording shows: both of the first steps.
+fn handshakes(pcap: &std::path::Path) -> usize {
+    let file = std::fs::read(pcap).unwrap();
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    assert!([0xa1b2_c3d4, 0xa1b2_3c4d].contains(&word(0)) && word(20) == 1, "a capture of Ethernet frames");
+    let (mut at, mut asked, mut answered) = (24, 0, 0);
+    while at < file.len() {
+        let frame = &file[at + 16..at + 16 + word(at + 8) as usize];
+        if frame.len() >= 54 && frame[12..14] == [8, 0] && frame[23] == 6 {
+            asked += usize::from(frame[36..38] == [1, 187] && frame[47] & 0x12 == 2);
+            answered += usize::from(frame[34..36] == [1, 187] && frame[47] & 0x12 == 0x12);
+        }
+        at += 16 + frame.len();
+    }
+    asked.min(answered)
+}
+
 fn curl(address: &str) -> Output {
     Command::new("curl")
         .args(["--silent", "--show-error", "--insecure", "--max-time", "30", address])
@@ -22,7 +39,10 @@ fn lives(id: &str) -> bool {
 #[test]
 fn on_a_cable_it_serves_and_ends_with_all_its_children_when_it_is_asked_to() {
     let port = free_port();
-    let mut running = Running::start(&["--publish", &format!("{port}:443")]);
+    let folder = tempfile::tempdir().unwrap();
+    let pcap = folder.path().join("cable.pcap");
+    let mut running =
+        Running::start(&["--publish", &format!("{port}:443"), "--pcap", &pcap.to_string_lossy()]);
     let address = running.until("https://").trim().to_owned();
     assert_eq!(address, format!("https://127.0.0.1:{port}/"));
     let page = curl(&address);
@@ -32,13 +52,16 @@ fn on_a_cable_it_serves_and_ends_with_all_its_children_when_it_is_asked_to() {
     running.signal("-INT");
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
     assert_eq!(children.iter().filter(|id| lives(id)).count(), 0, "{children:?}");
+    assert!(handshakes(&pcap) > 0, "the recording shows whoever came");
 }
 
 #[test]
 fn in_a_machine_it_serves_the_demo_to_whoever_knows_its_ca_on_every_board() {
+    let folder = tempfile::tempdir().unwrap();
     for board in ["microvm", "q35", "pc"] {
-        let port = free_port();
-        let words = ["--world", "qemu", "--machine", board, "--publish", &format!("{port}:443")];
+        let (port, pcap) = (free_port(), folder.path().join(format!("{board}.pcap")));
+        let (publish, file) = (format!("{port}:443"), pcap.to_string_lossy());
+        let words = ["--world", "qemu", "--machine", board, "--publish", &publish, "--pcap", &file];
         let mut running = Running::start(&words);
         let invitation = running.until("curl --cacert");
         let page = Command::new("sh")
@@ -54,6 +77,7 @@ fn in_a_machine_it_serves_the_demo_to_whoever_knows_its_ca_on_every_board() {
         running.signal("-INT");
         assert_eq!(running.0.wait().unwrap().code(), Some(0), "{board}");
         assert_eq!(children.iter().filter(|id| lives(id)).count(), 0, "{board}: {children:?}");
+        assert!(handshakes(&pcap) > 0, "{board}: the recording shows whoever came");
     }
 }
 

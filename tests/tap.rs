@@ -15,6 +15,10 @@ const LONG: Duration = Duration::from_secs(60);
 /// The size of `/big.bin` in the bundle.
 pub const BIG: usize = 8 << 20;
 
+/// Where it is if nothing else is said.
+const STATIC: [&str; 6] =
+    ["--address", "192.0.2.7/24", "--address", "2001:db8::7/64", "--gateway", "192.0.2.1"];
+
 /// The appliance at 192.0.2.7 and 2001:db8::7, the clients' kernel at 192.0.2.1 and 2001:db8::1.
 pub struct Tap {
     namespace: String,
@@ -27,7 +31,7 @@ impl Tap {
     /// An appliance that is fed and says that it is ready.
     #[must_use]
     pub fn ready() -> Self {
-        let tap = Self::started(true, "");
+        let tap = Self::started(true, "", &STATIC);
         tap.said("ready: ");
         tap
     }
@@ -35,26 +39,31 @@ impl Tap {
     /// The same with more lines in its `gatehouse.toml`.
     #[must_use]
     pub fn with(sheet: &str) -> Self {
-        let tap = Self::started(true, sheet);
+        let tap = Self::started(true, sheet, &STATIC);
         tap.said("ready: ");
         tap
+    }
+
+    /// An appliance that is fed and told with these words where it is, or who knows.
+    #[must_use]
+    pub fn told(words: &[&str]) -> Self {
+        Self::started(true, "", words)
     }
 
     /// An appliance that nobody feeds.
     #[must_use]
     pub fn starved() -> Self {
-        Self::started(false, "")
+        Self::started(false, "", &STATIC)
     }
 
-    fn started(fed: bool, sheet: &str) -> Self {
+    fn started(fed: bool, sheet: &str, words: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let namespace = namespace();
         let bundle = bundle(folder.path(), sheet);
         let daemon = fed.then(|| feeder(folder.path()));
         let console = std::fs::File::create(folder.path().join("console")).expect("a file");
         let mut command = inside(&namespace, &appliance().to_string_lossy());
-        command.args(["--tap", "tap0", "--address", "192.0.2.7/24", "--address", "2001:db8::7/64"]);
-        command.args(["--gateway", "192.0.2.1", "--bundle", &bundle]);
+        command.args(["--tap", "tap0", "--bundle", &bundle]).args(words);
         if fed {
             let socket = folder.path().join("appliance.entropy");
             command.args(["--entropy", &format!("listen:{}", socket.display())]);

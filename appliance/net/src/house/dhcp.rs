@@ -20,8 +20,9 @@ const RENEWAL: Duration = Duration::from_secs(60);
 /// Questions who has the address before it is used, the time between them and after the last (RFC 5227, in a hurry).
 const PROBES: u8 = 3;
 const PROBE: Duration = Duration::from_millis(200);
-/// How long nothing is asked after a refusal.
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long nothing is asked after a refusal, and after a conflict (RFC 2131 §3.1.5); longer with each in a row.
+const REFUSED: Duration = Duration::from_secs(1);
+const CONFLICT: Duration = Duration::from_secs(10);
 
 /// The client.
 pub(crate) struct Dhcp {
@@ -162,7 +163,7 @@ impl Dhcp {
                 None
             }
             (State::Asking { offer, tries: 1.., .. }, Kind::Nak) if offer.server == heard.server => {
-                self.pause(now);
+                self.pause(now, REFUSED);
                 None
             }
             (State::Bound { lease, asking: Some(asked), .. }, Kind::Ack) => {
@@ -171,7 +172,7 @@ impl Dhcp {
                 Some(self.bind(renewed, asked))
             }
             (State::Bound { lease, asking: Some(_), .. }, Kind::Nak) if lease.server == heard.server => {
-                self.pause(now);
+                self.pause(now, REFUSED);
                 Some(Step::Leave(Why::Refused))
             }
             _ => None,
@@ -186,7 +187,7 @@ impl Dhcp {
         }
         let (wants, server) = (Some(lease.address), Some(lease.server));
         let said = Said { wants, server, ..self.said(Kind::Decline, now) };
-        self.pause(now);
+        self.pause(now, CONFLICT);
         Some(Step::Shout(Said { seconds: 0, ..said }))
     }
 
@@ -209,10 +210,10 @@ impl Dhcp {
     }
 
     /// Begins again, later with each refusal in a row.
-    fn pause(&mut self, now: Instant) {
+    fn pause(&mut self, now: Instant, least: Duration) {
         self.refused = self.refused.saturating_add(1);
         self.begin(now);
-        self.next = now + PAUSE * self.refused.min(6);
+        self.next = now + (least * (1 << (self.refused - 1).min(6))).min(LONGEST);
     }
 
     fn said(&self, kind: Kind, now: Instant) -> Said {

@@ -469,6 +469,25 @@ fn nothing_that_servers_and_routers_say_makes_the_stack_panic() {
     }
 }
 
+/// Messages of servers and routers that lie, and of those who know nothing.
+pub(super) fn lies() -> Vec<Vec<u8>> {
+    let far = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    vec![
+        told(&offer(Message::Offer, 1)),
+        told(&Heard { renew: Some(u32::MAX), rebind: Some(0), lease: Some(0), ..offer(Message::Ack, 2) }),
+        told(&offer(Message::Nak, 3)),
+        advert(ROUTER, 65_535, &[vec![1, 0, 0, 0, 0, 0, 0, 0]]),
+        advert(ROUTER, 65_535, &[vec![3, 200]]),
+        advert(far, 65_535, &[good_prefix("2001:db8::")]),
+        advert(ROUTER, 65_535, &[prefix("::", 129, 0xff, u32::MAX, u32::MAX)]),
+    ]
+}
+
+pub(super) fn repaired(mut frame: Vec<u8>) -> Vec<u8> {
+    repair(&mut frame);
+    frame
+}
+
 /// Sums that are right again, so that more than the sums is tried.
 fn repair(frame: &mut [u8]) {
     use crate::wire::sum::Sum;

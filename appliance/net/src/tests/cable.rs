@@ -22,7 +22,16 @@ pub(super) struct Weather {
     pub(super) delay: u64,
     pub(super) mtu: usize,
     pub(super) offload: Offload,
+    /// Bytes of the largest packet that the router on the way lets through; it tells who sends a larger one.
+    pub(super) narrow: usize,
+    /// Of a thousand moments, so many last longer than they should: minutes or hours; and so many come again, or are
+    /// followed by one that was before.
+    pub(super) jumps: u64,
+    pub(super) again: u64,
 }
+
+/// Turns at one moment, beyond which something is going round in circles.
+const CIRCLES: u64 = 200_000;
 
 pub(super) const FAIR: Weather = Weather {
     seed: 1,
@@ -33,6 +42,9 @@ pub(super) const FAIR: Weather = Weather {
     delay: 0,
     mtu: 1500,
     offload: Offload { checksum: false, tcp4: false, tcp6: false },
+    narrow: usize::MAX,
+    jumps: 0,
+    again: 0,
 };
 
 /// Numbers that follow from a seed (splitmix64).
@@ -54,7 +66,7 @@ impl Dice {
 
 /// One end of a cable: what arrives, and what leaves.
 pub(super) struct End {
-    facts: NicFacts,
+    pub(super) facts: NicFacts,
     pub(super) arriving: VecDeque<Vec<u8>>,
     pub(super) leaving: VecDeque<Vec<u8>>,
     /// Frames that the queue takes before it is full.
@@ -106,6 +118,8 @@ pub(super) struct Cable {
     pub(super) weather: Weather,
     pub(super) pcap: Option<super::pcap::Pcap>,
     pub(super) frames: u64,
+    /// Turns since the time has moved.
+    still: u64,
     dice: Dice,
     flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
 }
@@ -130,7 +144,7 @@ impl Cable {
         });
         let pcap = super::pcap::Pcap::wanted();
         let (tasks, now, dice) = (Tasks::new(), Instant::START, Dice(weather.seed));
-        Self { ends, nets, tasks, now, weather, pcap, frames: 0, dice, flying: BTreeMap::new() }
+        Self { ends, nets, tasks, now, weather, pcap, frames: 0, still: 0, dice, flying: BTreeMap::new() }
     }
 
     /// Runs until `done`; false after that long.
@@ -154,18 +168,42 @@ impl Cable {
     /// One turn of both machines; then the time moves to the next event.
     fn step(&mut self, end: Instant) {
         let awake = self.tasks.turn(self.now, 1000) > 0;
-        let deadlines = [0, 1].map(|side| self.nets[side].turn(self.now, &mut self.ends[side]));
+        let now = self.clock();
+        let deadlines = [0, 1].map(|side| self.nets[side].turn(now, &mut self.ends[side]));
         self.carry();
         let awake = awake | (self.tasks.turn(self.now, 1000) > 0);
         let arriving = self.ends.iter().any(|end| !end.arriving.is_empty());
+        self.still += 1;
+        assert!(self.still < CIRCLES, "round in circles at {:?} in {:?}", self.now, self.weather);
         if awake || arriving || self.nets.iter().any(Net::is_busy) {
             return;
         }
         let frame = self.flying.keys().next().map(|(at, _)| *at);
         let alarm = self.tasks.timers().deadline();
         let next = deadlines.into_iter().chain([alarm, frame]).flatten().min();
-        self.now = next.map_or(end, |next| next.min(end)).max(self.now);
+        self.pass(next.map_or(end, |next| next.min(end)));
         self.deliver();
+    }
+
+    /// What the clock shows: now, or, when moments come again, something before.
+    fn clock(&mut self) -> Instant {
+        let again = self.weather.again > 0 && self.dice.happens(self.weather.again);
+        if again { Instant::from_nanos(self.now.nanos() / 2) } else { self.now }
+    }
+
+    /// Lets the time pass until `next`, or, as the weather is, not at all, or for much longer.
+    fn pass(&mut self, next: Instant) {
+        if self.weather.again > 0 && self.dice.happens(self.weather.again) {
+            return;
+        }
+        let before = self.now;
+        self.now = next.max(self.now);
+        if self.weather.jumps > 0 && self.dice.happens(self.weather.jumps) {
+            self.now = self.now + Duration::from_secs(1 << self.dice.roll(14));
+        }
+        if self.now > before {
+            self.still = 0;
+        }
     }
 
     fn carry(&mut self) {
@@ -182,6 +220,12 @@ impl Cable {
     }
 
     fn fly(&mut self, to: usize, mut frame: Vec<u8>) {
+        if frame.len() > self.weather.narrow.saturating_add(14)
+            && let Some(report) = super::narrow::too_big(&frame, self.weather.narrow)
+        {
+            self.ends[1 - to].arriving.push_back(report);
+            return;
+        }
         if self.dice.happens(self.weather.lost) {
             return;
         }

@@ -1,5 +1,6 @@
 //! A run as a file that every analyser of packets can read: `NET_PCAP=run.pcap cargo test -p net one_test`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use world::Instant;
@@ -10,9 +11,13 @@ pub(super) struct Pcap(File);
 impl Pcap {
     /// A file, if the environment asks for one.
     pub(super) fn wanted() -> Option<Self> {
-        let mut file = File::create(std::env::var_os("NET_PCAP")?).unwrap();
+        std::env::var_os("NET_PCAP").map(|path| Self::at(&path))
+    }
+
+    pub(super) fn at(path: &OsStr) -> Self {
+        let mut file = File::create(path).unwrap();
         file.write_all(&header()).unwrap();
-        Some(Self(file))
+        Self(file)
     }
 
     pub(super) fn write(&mut self, at: Instant, frame: &[u8]) {

@@ -85,6 +85,11 @@ impl Heard {
     pub(super) fn all(&self) -> bool {
         self.0.borrow().iter().all(Option::is_some)
     }
+
+    /// True once both are done, or once one has failed: the other may wait for somebody who never comes.
+    pub(super) fn any_and_quiet(&self) -> bool {
+        self.all() || self.0.borrow().iter().flatten().any(Result::is_err)
+    }
 }
 
 /// Says `said` in pieces of odd sizes with pauses, closes, and hears the other side, all in one task.

@@ -13,7 +13,7 @@ fn any_weather() -> impl Strategy<Value = Weather> {
     (any::<u64>(), chances, 0..80_u64, mtu, help, help_v6()).prop_map(
         |(seed, (lost, doubled, damaged, late), delay, mtu, checksum, tcp6)| {
             let offload = Offload { checksum, tcp4: checksum, tcp6: checksum && tcp6 };
-            Weather { seed, lost, doubled, damaged, late, delay, mtu, offload }
+            Weather { seed, lost, doubled, damaged, late, delay, mtu, offload, ..FAIR }
         },
     )
 }
@@ -59,7 +59,7 @@ fn one_frame_of_a_hundred_may_be_lost() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn what_is_said_is_heard_in_any_weather(
@@ -70,6 +70,60 @@ proptest! {
         let result = talk(weather, v6, lens);
         prop_assert!(result.is_ok(), "{:?}", result);
     }
+
+    /// Some way in the middle carries less than either wire, down to the least that an Internet header may meet.
+    #[test]
+    fn a_narrow_way_is_found_out_and_passed(
+        weather in any_weather(),
+        narrow in 68..1500_usize,
+        v6 in any::<bool>(),
+        lens in [0..20_000_usize, 0..20_000_usize],
+    ) {
+        let narrow = if v6 { narrow.max(1280) } else { narrow };
+        let mtu = if v6 { weather.mtu.max(1280) } else { weather.mtu };
+        let result = talk(Weather { narrow, mtu, lost: weather.lost / 5, ..weather }, v6, lens);
+        prop_assert!(result.is_ok(), "{:?}", result);
+    }
+
+    /// A machine that was stopped for hours, and a clock that stands still or goes back: connections may end then, but
+    /// nothing hangs, nothing goes round in circles, and nobody hears what was not said.
+    #[test]
+    fn time_that_jumps_and_stands_still_ends_connections_at_worst(
+        weather in any_weather(),
+        jumps in 0..40_u64,
+        again in 0..300_u64,
+        v6 in any::<bool>(),
+        lens in [0..100_000_usize, 0..100_000_usize],
+    ) {
+        let result = talk_or_end(Weather { jumps, again, ..weather }, v6, lens);
+        prop_assert!(result.is_ok(), "{:?}", result);
+    }
+}
+
+/// So many weathers, or as many as the environment wants: `NET_WEATHERS=100000 cargo test -p net weather`.
+fn cases(usual: u32) -> ProptestConfig {
+    let wanted = std::env::var("NET_WEATHERS").ok().and_then(|number| number.parse().ok());
+    ProptestConfig { cases: wanted.unwrap_or(usual), failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Runs one conversation that may end early: what was heard is the beginning of what was said.
+fn talk_or_end(weather: Weather, v6: bool, lens: [usize; 2]) -> Result<(), String> {
+    let v6 = v6 && weather.mtu >= 1280;
+    let mut cable = Cable::new(weather);
+    let said = [noise(weather.seed ^ 3, lens[0]), noise(weather.seed ^ 4, lens[1])];
+    let heard = conversation(&mut cable, remote(v6), said.clone(), weather.seed);
+    if !cable.run_for(core::time::Duration::from_secs(400_000), || heard.any_and_quiet()) {
+        return Err("days passed".into());
+    }
+    let results = heard.0.borrow();
+    for side in [0, 1] {
+        if let Some(Ok(heard)) = &results[side]
+            && !said[1 - side].starts_with(heard)
+        {
+            return Err(format!("side {side} heard {} other bytes", heard.len()));
+        }
+    }
+    Ok(())
 }
 
 /// smoltcp forgets its timer when a window closes while it has something to repeat; here an overtaken acknowledgement
