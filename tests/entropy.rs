@@ -121,6 +121,27 @@ fn two_hundred_guests_are_fed_alike() {
     assert!(most - least <= 4 * 1024, "between {least} and {most} bytes in the same time");
 }
 
+#[test]
+fn a_thousand_guests_cost_less_than_16_megabytes() {
+    const GUESTS: usize = 1000;
+    if std::env::var_os("CROWD").is_none() {
+        // So many sockets are more than a shell commonly grants.
+        let myself = std::env::current_exe().unwrap();
+        let line = "ulimit -n 3000 && exec \"$0\" --exact a_thousand_guests_cost_less_than_16_megabytes";
+        let done = Command::new("sh").args(["-c", line]).arg(myself).env("CROWD", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        return assert!(done.status.success() && said.contains("1 passed"), "{said}");
+    }
+    let host = Host::start(&["--listen", "DIR", "--max-guests", "1000"]);
+    let mut guests: Vec<UnixStream> = (0..GUESTS).map(|_| greeted(host.connect("entropy.sock"))).collect();
+    guests.iter_mut().for_each(|guest| drop(say(guest, b"", 4096)));
+    assert_eq!(host.metric("xentropyd_guests{protocol=\"v1\"}"), GUESTS as u64);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let most: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(most < 16 * 1024, "{most} kB");
+}
+
 /// Bytes that can be read at once.
 fn waiting(stream: &mut UnixStream) -> usize {
     stream.set_nonblocking(true).unwrap();
@@ -136,6 +157,21 @@ fn coming_back_does_not_fill_the_bucket() {
     say(&mut greeted(host.connect("web.sock")), b"", 4096);
     let mut again = greeted(host.connect("web.sock"));
     assert!(waiting(&mut again) < 100, "the burst was given once already");
+}
+
+#[test]
+fn a_machine_that_is_started_again_does_not_wait_for_what_it_used_up_before() {
+    let host = Host::start(&["--listen", "DIR", "--guest", "web", "--rate", "1", "--burst", "4096"]);
+    say(&mut greeted(host.connect("web.sock")), b"", 4096);
+    let address = format!("UNIX-CONNECT:{}", host.path("web.sock").display());
+    let mut other = Command::new("socat");
+    let mut other =
+        other.args(["-T20", "-", &address]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    other.stdin.as_mut().unwrap().write_all(HELLO_1).unwrap();
+    let mut heard = [0; BANNER_1.len() + 4096];
+    other.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bench::deaths::{FAULTS, fault};
 use bench::machine::{Board, Machine, probes};
 use bench::outer::Outer;
-use bench::{appliance, xentropyd};
+use bench::{appliance, top, xentropyd};
 
 /// The network and the entropy channel of a board, and where the outer machine reaches the appliance.
 fn furnished(board: Board) -> Machine {
@@ -46,6 +46,27 @@ fn it_boots_is_fed_and_serves_a_page_under_kvm() {
             "{board:?}: {said}"
         );
     }
+}
+
+/// The appliance has no vsock device; guests that have one are Linux, and the device is the kernel's own (vhost).
+#[test]
+fn a_linux_guest_is_fed_over_a_real_vhost_vsock() {
+    let kvm = Outer::kvm();
+    kvm.put(&xentropyd(), "/tmp/xentropyd");
+    for image in ["rng.vmlinuz", "rng.cpio"] {
+        kvm.put(&top().join("tests/.cache").join(image), &format!("/tmp/{image}"));
+    }
+    let said = kvm.run(
+        "/tmp/xentropyd --vsock 1024 --hardware none --user root --log debug >/tmp/daemon 2>&1 & daemon=$!
+         timeout 150 qemu-system-x86_64 -M q35 -accel kvm -cpu host -m 128 -nodefaults -display none -no-reboot \
+            -kernel /tmp/rng.vmlinuz -initrd /tmp/rng.cpio -append 'console=ttyS0 quiet panic=-1 vsock=1024' \
+            -device vhost-vsock-pci,guest-cid=42 -serial stdio </dev/null 2>&1
+         kill $daemon; wait $daemon; cat /tmp/daemon",
+    );
+    let fed = "host: You may treat everything following this message as entropy. 1 ";
+    let digests: Vec<&str> = said.split(fed).skip(1).filter_map(|rest| rest.get(..64)).collect();
+    assert!(digests.len() == 2 && digests[0] != digests[1], "fed twice, and never the same: {said}");
+    assert_eq!(said.matches("event=connected guest=vsock-42 door=vsock").count(), 2, "{said}");
 }
 
 #[test]

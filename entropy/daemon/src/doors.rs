@@ -6,6 +6,7 @@ use crate::users::User;
 use entropy::Moment;
 use listenfd::ListenFd;
 use rustix::fs::{FileType, Gid, Mode, Uid};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -25,6 +26,18 @@ pub(crate) enum Kind {
     Vsock,
     /// Somebody who reads the metrics.
     Metrics,
+}
+
+impl Kind {
+    /// The setting that asks for it.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Any | Self::Named(_) => "listen",
+            Self::Egd => "egd",
+            Self::Vsock => "vsock",
+            Self::Metrics => "metrics",
+        }
+    }
 }
 
 /// One socket that listens.
@@ -53,7 +66,11 @@ impl Stuck {
 impl Door {
     /// Makes a socket that only its owner may use.
     pub(crate) fn at(kind: Kind, path: &Path, owner: Option<&User>) -> Result<Self, Stuck> {
-        let fail = |why: std::io::Error| Stuck::new(path.display(), why);
+        let what = format!("{} {}", kind.word(), path.display());
+        let fail = |why: std::io::Error| match why.kind() {
+            ErrorKind::NotFound => Stuck::new(&what, "its folder does not exist: make it first"),
+            _ => Stuck::new(&what, why),
+        };
         clear(path)?;
         let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let socket = UnixListener::bind(path);
@@ -100,7 +117,8 @@ pub(crate) fn open(config: &Config, log: &mut Log) -> Result<Vec<Door>, Stuck> {
     let held = |doors: &[Door], kind| doors.iter().any(|door: &Door| door.kind == kind);
     let owner = config.socket_user.as_ref();
     if let Some(folder) = &config.listen {
-        std::fs::create_dir_all(folder).map_err(|why| Stuck::new(folder.display(), why))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|why| Stuck::new(format!("listen {}", folder.display()), why))?;
         if !held(&doors, Kind::Any) {
             doors.push(Door::at(Kind::Any, &folder.join("entropy.sock"), owner)?);
         }
@@ -154,8 +172,9 @@ fn metrics(place: &Where) -> Result<Door, Stuck> {
     match place {
         Where::Socket(path) => Door::at(Kind::Metrics, path, None),
         Where::Loopback(address) => {
-            let socket = TcpListener::bind(address).map_err(|why| Stuck::new(address, why))?;
-            socket.set_nonblocking(true).map_err(|why| Stuck::new(address, why))?;
+            let socket =
+                TcpListener::bind(address).map_err(|why| Stuck::new(format!("metrics {address}"), why))?;
+            socket.set_nonblocking(true).map_err(|why| Stuck::new(format!("metrics {address}"), why))?;
             Ok(Door { kind: Kind::Metrics, socket: socket.into(), path: None })
         }
     }

@@ -98,6 +98,7 @@ fn status(failure: &(dyn std::error::Error + 'static)) -> u8 {
 fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = arguments.read()?;
     if arguments.check {
+        config.check_named()?;
         println!("xentropyd: the settings are good");
         return Ok(ExitCode::SUCCESS);
     }
@@ -120,7 +121,13 @@ impl Arguments {
     /// The flags over the file.
     fn read(&self) -> Result<Config, BadConfig> {
         let file = self.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-        self.settings.clone().over(file).check()
+        let fault = match self.settings.clone().over(file).check() {
+            Ok(config) => return Ok(config),
+            Err(fault) => fault,
+        };
+        // A flag that is wrong is wrong without the file too.
+        let of_flags = self.settings.clone().check().err().as_ref() == Some(&fault);
+        Err(self.config.iter().filter(|_| !of_flags).fold(fault, |fault, path| fault.in_file(path)))
     }
 }
 

@@ -100,8 +100,9 @@ pub(crate) struct Daemon {
     guests: BTreeMap<u32, Guest>,
     readers: BTreeMap<u32, Reader>,
     watch: Option<Watch>,
-    /// Buckets of guests that are gone: coming back does not fill them.
-    resting: BTreeMap<String, crate::bucket::Bucket>,
+    /// Buckets of guests that are gone: coming back does not fill them. A machine that is started again is a process
+    /// that was not there before, and has its own.
+    resting: BTreeMap<(String, Option<users::Peer>), crate::bucket::Bucket>,
     tally: Tally,
     last: u32,
     ending: Option<u8>,

@@ -126,8 +126,8 @@ pub(crate) struct BadConfig(pub(crate) String);
 impl Settings {
     /// Reads a file of settings.
     pub(crate) fn read(path: &Path) -> Result<Self, BadConfig> {
-        let text =
-            std::fs::read_to_string(path).map_err(|why| BadConfig(format!("{}: {why}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|why| BadConfig(format!("config {}: {why}", path.display())))?;
         Self::parse(&path.display().to_string(), &text)
     }
 
@@ -168,9 +168,9 @@ impl Settings {
     /// Checks every value.
     pub(crate) fn check(self) -> Result<Config, BadConfig> {
         let limit = self.limit()?;
-        let socket_user = self.socket_user.as_deref().map(users::find).transpose()?;
-        let mut allow =
-            self.allow.iter().map(|name| Ok(users::find(name)?.uid)).collect::<Result<Vec<_>, _>>()?;
+        let socket_user = self.socket_user.as_deref().map(|name| user("socket-user", name)).transpose()?;
+        let allow = self.allow.iter().map(|name| Ok(user("allow", name)?.uid));
+        let mut allow = allow.collect::<Result<Vec<_>, _>>()?;
         allow.extend(socket_user.iter().map(|user| user.uid));
         self.guest.iter().try_for_each(|name| check_name(name))?;
         if self.listen.is_none() && !self.guest.is_empty() {
@@ -190,7 +190,7 @@ impl Settings {
             hardware: hardware(self.hardware.as_deref().unwrap_or("auto")),
             on_failure: self.on_failure.unwrap_or(OnFailure::Exit),
             metrics: self.metrics.as_deref().map(place).transpose()?,
-            user: self.user.as_deref().map(users::find).transpose()?,
+            user: self.user.as_deref().map(|name| user("user", name)).transpose()?,
             level: self.log.unwrap_or(Level::Info),
             shape: self.log_format.unwrap_or(Shape::Text),
         })
@@ -204,13 +204,30 @@ impl Settings {
     }
 }
 
+impl BadConfig {
+    /// The same, with the file and the line of the word that it begins with.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let word = self.0.split([' ', ':']).next();
+        let line = text.lines().position(|line| line.split('=').next().map(str::trim) == word);
+        let line = line.map_or_else(String::new, |line| format!(":{}", line + 1));
+        Self(format!("{}{line}: {}", path.display(), self.0))
+    }
+}
+
 impl Config {
+    /// Do the settings name anybody to serve? What systemd hands over is not among them.
+    pub(crate) fn check_named(&self) -> Result<(), BadConfig> {
+        if self.watch.is_empty() && self.listen.is_none() && self.egd.is_none() && self.vsock.is_none() {
+            return Err(nobody());
+        }
+        Ok(())
+    }
+
     /// Is there anybody to serve, and can they be?
     pub(crate) fn check_served(&self, doors: &[Door], is_root: bool) -> Result<(), BadConfig> {
         if self.watch.is_empty() && doors.iter().all(|door| door.kind == Kind::Metrics) {
-            return Err(BadConfig(
-                "nobody to serve: give at least one of listen, watch, egd and vsock".into(),
-            ));
+            return Err(nobody());
         }
         if is_root && self.user.is_none() && !self.watch.is_empty() {
             let why =
@@ -219,6 +236,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn nobody() -> BadConfig {
+    BadConfig("nobody to serve: give at least one of listen, watch, egd and vsock".into())
+}
+
+fn user(word: &str, name: &str) -> Result<User, BadConfig> {
+    users::find(name).map_err(|why| BadConfig(format!("{word}: {why}")))
 }
 
 fn between(word: &str, value: u32, least: u32, most: u32) -> Result<u32, BadConfig> {
@@ -329,6 +354,21 @@ mod tests {
             ("allow = [\"no-such-user\"]", "no-such-user"),
         ] {
             assert!(fault(text).contains(said), "{text}: {}", fault(text));
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_wrong_in_the_file_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        for (text, said) in [
+            ("listen = \"/x\"\n\n  rate = 0\n", "x.toml:3: rate is 0; it must be between 1 and"),
+            ("allow = [\"no-such-user\"]", "x.toml:1: allow: there is no user \"no-such-user\""),
+            ("# user\nuser = \"nowhere\"", "x.toml:2: user: there is no user \"nowhere\""),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let bad = Settings::read(&path).and_then(Settings::check).unwrap_err().in_file(&path);
+            assert!(bad.0.contains(said), "{bad}");
         }
     }
 

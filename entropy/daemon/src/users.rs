@@ -41,7 +41,7 @@ fn user(line: &str) -> Option<User> {
 }
 
 /// The process at the other end of a unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer {
     /// 0 when it lives in a pid namespace that we cannot see into.
     pub(crate) pid: i32,

@@ -124,7 +124,7 @@ impl Daemon {
         }
         let number = self.number();
         guest.peer = peer;
-        guest.bucket = self.resting.remove(&guest.name).unwrap_or_default();
+        guest.bucket = self.resting.remove(&(guest.name.clone(), peer)).unwrap_or_default();
         self.add(&guest.socket, Who::Guest(number)).ok()?;
         guest.events = EventFlags::IN;
         *self.tally.connections.entry(guest.door).or_insert(0) += 1;
@@ -180,7 +180,7 @@ impl Daemon {
             self.alarm(Who::Watch, Some(deadline));
         }
         if !guest.bucket.is_full(now) {
-            self.resting.insert(guest.name, guest.bucket);
+            self.resting.insert((guest.name, guest.peer), guest.bucket);
         }
     }
 
