@@ -1,7 +1,8 @@
 //! The index, read where it lies: fixed records over the bundle's own bytes, every number checked at opening.
 
-use crate::code::{Reader, read_all};
+use crate::code::{Coded as _, Reader, read_all, written};
 use crate::estate::{Coding, Estate};
+use crate::packer::seal;
 use crate::{Broken, CHUNK};
 use bytes::Bytes;
 use core::cell::Cell;
@@ -10,36 +11,50 @@ use sha2::{Digest, Sha256};
 pub(crate) const MAGIC: &[u8; 16] = b"GATEHOUSE-BUNDLE";
 pub(crate) const VERSION: u64 = 2;
 pub(crate) const SEAL: usize = 64;
-const DIGEST: usize = 32;
+pub(crate) const DIGEST: usize = 32;
+/// Where the hash stands in a seal.
+const HASH_AT: usize = SEAL - DIGEST;
+/// The numbers of tables behind the length of the estate.
+const COUNTS: usize = 5 * 8;
 const SHELF: usize = 16;
 const LEAF: usize = 32;
 const VARIANT: usize = 48;
 
 /// An opened bundle.
 pub struct Bundle {
-    public: Bytes,
+    contents: Contents,
+    /// The index and its seal.
+    index: Bytes,
     estate: Estate,
     tables: Tables,
     /// One per chunk: whether its bytes are those that were packed. Nobody has looked yet at most of them.
     seen: Vec<Cell<Option<bool>>>,
 }
 
-/// Where each table lies in the public part, and how many records it has.
+/// Where the contents are.
+enum Contents {
+    /// One behind the other, in front of the index.
+    Whole(Bytes),
+    /// Each chunk by itself, by the number of its digest: what is the same in two bundles is there once.
+    Pieces(Vec<Bytes>),
+}
+
+/// Where each table lies in the index, and how many records it has.
 #[derive(Clone, Copy)]
-struct Tables {
+pub(crate) struct Tables {
     shelves: Table,
     leaves: Table,
     variants: Table,
-    digests: Table,
+    pub(crate) digests: Table,
     names: Table,
     /// Where the contents end.
     contents: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Table {
+pub(crate) struct Table {
     at: usize,
-    count: usize,
+    pub(crate) count: usize,
     size: usize,
 }
 
@@ -86,25 +101,70 @@ impl Bundle {
     /// # Errors
     /// When the bytes are not a bundle, or not the one that was packed.
     pub fn open(public: Bytes) -> Result<Self, Broken> {
-        let seal = public.len().checked_sub(SEAL).and_then(|at| public.get(at..)).ok_or(Broken::Stranger)?;
-        let mut seal = Reader(seal);
-        if seal.take(MAGIC.len()) != Ok(MAGIC) {
-            return Err(Broken::Stranger);
+        let length = index_length(public.get(public.len().saturating_sub(SEAL)..).unwrap_or_default())?;
+        let start = public.len().checked_sub(length).ok_or(Broken::Short)?;
+        let index = public.slice(start..);
+        Self::sealed(index, Contents::Whole(public.slice(..start)), start)
+    }
+
+    /// The bundle of this index, whose chunks are `pieces`. Those that `seen` knows are good.
+    pub(crate) fn of_pieces(
+        index: Bytes,
+        pieces: Vec<Bytes>,
+        seen: Vec<Cell<Option<bool>>>,
+    ) -> Result<Self, Broken> {
+        Ok(Self { seen, ..Self::sealed(index, Contents::Pieces(pieces), usize::MAX)? })
+    }
+
+    fn sealed(index: Bytes, contents: Contents, start: usize) -> Result<Self, Broken> {
+        let (words, seal) = index.split_at_checked(index.len().saturating_sub(SEAL)).ok_or(Broken::Stranger)?;
+        if index_length(seal)? != index.len() {
+            return Err(Broken::Short);
         }
-        let (length, version) = (number(&mut seal)?, number(&mut seal)?);
-        if version as u64 != VERSION {
-            return Err(Broken::Version);
-        }
-        let end = public.len().saturating_sub(SEAL);
-        let start = end.checked_sub(length).ok_or(Broken::Short)?;
-        let index = public.get(start..end).ok_or(Broken::Short)?;
-        if Sha256::digest(index).as_slice() != seal.0 {
+        if Some(Sha256::digest(words).as_slice()) != seal.get(HASH_AT..) {
             return Err(Broken::Changed("index"));
         }
-        let (estate, tables) = Tables::read(index, start)?;
+        let (estate, tables) = Tables::read(words, start)?;
         let seen = vec![Cell::new(None); tables.digests.count];
-        let bundle = Self { public, estate, tables, seen };
+        let bundle = Self { contents, index, estate, tables, seen };
         bundle.check().map(|()| bundle)
+    }
+
+    /// Where each chunk lies in contents that are whole, and how long it is, by the number of its digest.
+    ///
+    /// # Errors
+    /// When two files say differently of one.
+    pub(crate) fn places(&self) -> Result<Vec<(usize, usize)>, Broken> {
+        let mut places = vec![(0, 0); self.tables.digests.count];
+        for variant in (0..self.tables.variants.count).filter_map(|at| self.variant(at)) {
+            let length = usize::try_from(variant.length).map_err(|_| VARIANTS)?;
+            for (number, at) in (0..length).step_by(CHUNK).enumerate() {
+                let place = (variant.offset.saturating_add(at), CHUNK.min(length.saturating_sub(at)));
+                let known = places.get_mut(variant.digest.saturating_add(number)).ok_or(VARIANTS)?;
+                if known.1 != 0 && *known != place {
+                    return Err(VARIANTS);
+                }
+                *known = place;
+            }
+        }
+        Ok(places)
+    }
+
+    /// The digest of that number.
+    pub(crate) fn digest(&self, number: usize) -> Option<[u8; DIGEST]> {
+        self.tables.digests.record(&self.index, number)?.try_into().ok()
+    }
+
+    /// The bytes of that chunk, which lies there if the contents are whole.
+    pub(crate) fn chunk(&self, number: usize, (at, length): (usize, usize)) -> Option<Bytes> {
+        let chunk = match &self.contents {
+            Contents::Whole(bytes) => {
+                let end = at.checked_add(length).filter(|end| *end <= bytes.len())?;
+                bytes.slice(at..end)
+            }
+            Contents::Pieces(pieces) => pieces.get(number)?.clone(),
+        };
+        (chunk.len() == length).then_some(chunk)
     }
 
     /// What the operator wants.
@@ -116,7 +176,7 @@ impl Bundle {
     /// What the secret part must name to belong to this bundle.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        Self::fingerprint_of(&self.public).unwrap_or_default()
+        Self::fingerprint_of(&self.index).unwrap_or_default()
     }
 
     /// The fingerprint of the bundle that ends with these bytes: its index and seal, as
@@ -162,20 +222,21 @@ impl Bundle {
         };
         let length = usize::try_from(variant.length).unwrap_or(usize::MAX);
         let (number, within) = (at / CHUNK, at % CHUNK);
-        let from = variant.offset.saturating_add(number.saturating_mul(CHUNK));
-        let to = variant.offset.saturating_add(length.min(number.saturating_add(1).saturating_mul(CHUNK)));
-        let chunk = self.public.get(from..to).ok_or(Broken::Short)?;
-        if !self.is_good(variant.digest.saturating_add(number), chunk) {
+        let from = number.saturating_mul(CHUNK);
+        let place = (variant.offset.saturating_add(from), CHUNK.min(length.saturating_sub(from)));
+        let number = variant.digest.saturating_add(number);
+        let chunk = self.chunk(number, place).ok_or(Broken::Short)?;
+        if !self.is_good(number, &chunk) {
             return Err(Broken::Changed("file"));
         }
-        Ok(self.public.slice_ref(chunk.get(within..).unwrap_or_default()))
+        Ok(chunk.slice(within..))
     }
 
     /// Verified now, or before.
     fn is_good(&self, digest: usize, chunk: &[u8]) -> bool {
         let Some(seen) = self.seen.get(digest) else { return false };
         seen.get().unwrap_or_else(|| {
-            let good = self.tables.digests.record(&self.public, digest) == Some(&Sha256::digest(chunk));
+            let good = self.tables.digests.record(&self.index, digest) == Some(&Sha256::digest(chunk));
             seen.set(Some(good));
             good
         })
@@ -190,7 +251,7 @@ impl Bundle {
     }
 
     fn shelf(&self, site: usize) -> Option<(usize, usize)> {
-        let mut record = Reader(self.tables.shelves.record(&self.public, site)?);
+        let mut record = Reader(self.tables.shelves.record(&self.index, site)?);
         Some((number(&mut record).ok()?, number(&mut record).ok()?))
     }
 
@@ -199,7 +260,7 @@ impl Bundle {
     }
 
     fn leaf(&self, at: usize) -> Option<Leaf<'_>> {
-        let mut record = Reader(self.tables.leaves.record(&self.public, at)?);
+        let mut record = Reader(self.tables.leaves.record(&self.index, at)?);
         let path = self.name(&mut record)?;
         let kind = self.name(&mut record)?;
         let modified = read_all(record.take(8).ok()?).ok()?;
@@ -209,12 +270,12 @@ impl Bundle {
 
     fn name(&self, record: &mut Reader<'_>) -> Option<&str> {
         let (at, length) = (small(record)?, small(record)?);
-        let names = self.public.get(self.tables.names.at..)?.get(..self.tables.names.count)?;
+        let names = self.index.get(self.tables.names.at..)?.get(..self.tables.names.count)?;
         core::str::from_utf8(names.get(at..)?.get(..length)?).ok()
     }
 
     fn variant(&self, at: usize) -> Option<Variant> {
-        let mut record = Reader(self.tables.variants.record(&self.public, at)?);
+        let mut record = Reader(self.tables.variants.record(&self.index, at)?);
         let coding = *Coding::ALL.get(number(&mut record).ok()?)?;
         let offset = number(&mut record).ok()?;
         let length = number(&mut record).ok()? as u64;
@@ -290,8 +351,8 @@ const VARIANTS: Broken = Broken::Nonsense("contents");
 const TABLES: Broken = Broken::Nonsense("tables");
 
 impl Tables {
-    /// Reads the index that begins at `start` of the public part.
-    fn read(index: &[u8], start: usize) -> Result<(Estate, Self), Broken> {
+    /// Reads an index, behind contents of so many bytes.
+    fn read(index: &[u8], contents: usize) -> Result<(Estate, Self), Broken> {
         let mut reader = Reader(index);
         let mut counts = [0; 6];
         for count in &mut counts {
@@ -300,7 +361,7 @@ impl Tables {
         let [estate, shelves, leaves, variants, digests, names] = counts;
         let estate = read_all(reader.take(estate)?)?;
         let whole = reader.0.len();
-        let base = start.saturating_add(index.len()).saturating_sub(whole);
+        let base = index.len().saturating_sub(whole);
         let mut at = base;
         let mut table = |count: usize, size: usize| {
             let table = Table { at, count, size };
@@ -313,7 +374,7 @@ impl Tables {
             variants: table(variants, VARIANT).ok_or(TABLES)?,
             digests: table(digests, DIGEST).ok_or(TABLES)?,
             names: table(names, 1).ok_or(TABLES)?,
-            contents: start,
+            contents,
         };
         if at == base.saturating_add(whole) { Ok((estate, tables)) } else { Err(TABLES) }
     }
@@ -326,6 +387,44 @@ impl Table {
         }
         public.get(self.at.checked_add(at.checked_mul(self.size)?)?..)?.get(..self.size)
     }
+}
+
+/// How long the index is, with its seal, by its last 64 bytes.
+///
+/// # Errors
+/// When they are no seal of this version.
+pub fn index_length(seal: &[u8]) -> Result<usize, Broken> {
+    let mut seal = Reader(seal);
+    if seal.0.len() != SEAL || seal.take(MAGIC.len()) != Ok(MAGIC) {
+        return Err(Broken::Stranger);
+    }
+    let (length, version) = (number(&mut seal)?, number(&mut seal)?);
+    if version as u64 != VERSION {
+        return Err(Broken::Version);
+    }
+    length.checked_add(SEAL).ok_or(Broken::Short)
+}
+
+/// The same index with other words of the operator's.
+///
+/// # Errors
+/// When it is none.
+pub fn with_estate(index: &[u8], estate: &Estate) -> Result<Vec<u8>, Broken> {
+    let words = index.get(..index.len().saturating_sub(SEAL)).unwrap_or_default();
+    let mut reader = Reader(words);
+    let before = number(&mut reader)?;
+    let counts = reader.take(COUNTS)?;
+    reader.take(before)?;
+    let estate = written(estate);
+    let mut other = Vec::new();
+    (estate.len() as u64).write(&mut other);
+    other.extend_from_slice(counts);
+    other.extend_from_slice(&estate);
+    other.extend_from_slice(reader.0);
+    let seal = seal(&other);
+    other.extend(seal);
+    Bundle::of_pieces(other.clone().into(), Vec::new(), Vec::new())?;
+    Ok(other)
 }
 
 fn number(reader: &mut Reader<'_>) -> Result<usize, Broken> {

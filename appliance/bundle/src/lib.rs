@@ -23,6 +23,7 @@ mod code;
 mod estate;
 mod index;
 mod packer;
+mod renewal;
 mod secrets;
 
 pub use cargo::{Cargo, LayoutSeed, PAGE, TRAILER, cargo, trailer, unload};
@@ -30,8 +31,9 @@ pub use estate::{
     Authority, Clients, Coding, Estate, HeaderRule, Health, Hsts, Limits, Network, Profile, Proxy, Redirect,
     Site, Target, Verified, Waits, matches,
 };
-pub use index::{Bundle, Found, Leaf, Variant};
+pub use index::{Bundle, Found, Leaf, Variant, index_length, with_estate};
 pub use packer::{Measure, Measured, Packer, Placed};
+pub use renewal::Renewal;
 pub use secrets::{SecretWriter, Secrets};
 
 /// Contents are hashed in pieces of this size.

@@ -207,7 +207,7 @@ fn tag(placed: &Placed) -> impl Iterator<Item = u8> {
     hash.into_iter().take(16)
 }
 
-fn seal(index: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(index: &[u8]) -> Vec<u8> {
     let mut seal = MAGIC.to_vec();
     (index.len() as u64).write(&mut seal);
     VERSION.write(&mut seal);

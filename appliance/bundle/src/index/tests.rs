@@ -1,6 +1,6 @@
 use super::*;
 use crate::estate::Site;
-use crate::{Measure, Packer, SecretWriter, Secrets};
+use crate::{Measure, Packer, Renewal, SecretWriter, Secrets};
 use proptest::prelude::*;
 
 /// A bundle of one site for each list of pages.
@@ -202,4 +202,76 @@ fn secrets_open_for_their_own_bundle_only() {
     assert_eq!(secrets.ticket(), Some(&[9; 48][..]));
     assert!(matches!(Secrets::open(&secret, &[0; 32]), Err(Broken::Mismatch)));
     assert!(Secrets::open(&secret[..secret.len() - 1], &bundle.fingerprint()).is_err());
+}
+
+/// Carries from `whole` what `renewal` wants, in pieces of that size.
+fn carried(mut renewal: Renewal, whole: &[u8], size: usize) -> Result<Bundle, Broken> {
+    let spans: Vec<(u32, u32)> = renewal.missing().collect();
+    for number in spans.into_iter().flat_map(|(first, count)| first..first + count) {
+        let (at, length) = renewal.place(number as usize);
+        for piece in whole[at..at + length].chunks(size) {
+            renewal.take(piece)?;
+        }
+    }
+    renewal.done()
+}
+
+/// The index and its seal.
+fn index_of(bytes: &[u8]) -> Bytes {
+    let length = index_length(&bytes[bytes.len() - SEAL..]).unwrap();
+    Bytes::copy_from_slice(&bytes[bytes.len() - length..])
+}
+
+#[test]
+fn a_renewal_carries_only_what_changed_and_again_from_there() {
+    let large: Vec<u8> = (0..CHUNK * 3 + 5).map(|at| (at / 7) as u8).collect();
+    let mut other = large.clone();
+    other[CHUNK + 3] ^= 1;
+    let first = packed(&[pages(&[("/a", b"same"), ("/large", &large), ("/old", b"goes")])]);
+    let second = packed(&[pages(&[("/a", b"same"), ("/b", b"comes"), ("/large", &other)])]);
+    let (one, index) = (open(&first).unwrap(), index_of(&second));
+    let renewal = Renewal::open(index, Some(&one)).unwrap();
+    assert_eq!(renewal.wanted(), b"comes".len() + CHUNK);
+    let two = carried(renewal, &second, 1000).unwrap();
+    assert_eq!(two.fingerprint(), open(&second).unwrap().fingerprint());
+    for (path, wanted) in [("/a", &b"same"[..]), ("/b", b"comes"), ("/large", &other)] {
+        let Found::Leaf(leaf) = two.find(0, path) else { panic!("{path} is lost") };
+        assert_eq!(content(&two, &leaf).unwrap(), wanted, "{path}");
+    }
+    let back = Renewal::open(index_of(&first), Some(&two)).unwrap();
+    assert_eq!(back.wanted(), b"goes".len() + CHUNK);
+    assert!(carried(back, &first, CHUNK).is_ok());
+    let same = Renewal::open(index_of(&second), Some(&two)).unwrap();
+    assert!(same.is_whole() && same.done().is_ok());
+}
+
+#[test]
+fn a_renewal_takes_nothing_that_was_not_packed() {
+    let (bytes, other) = (packed(&[pages(&[("/a", b"good")])]), packed(&[pages(&[("/a", b"evil")])]));
+    let renewal = || Renewal::open(index_of(&bytes), None).unwrap();
+    assert!(carried(renewal(), &bytes, 1).is_ok());
+    assert_eq!(carried(renewal(), &other, 1).err(), Some(Broken::Changed("file")));
+    assert_eq!(renewal().done().err(), Some(Broken::Short));
+    let mut long = renewal();
+    long.take(b"good").unwrap();
+    assert!(long.take(b"x").is_err(), "more than was wanted");
+    for at in 0..index_of(&bytes).len() {
+        let mut index = index_of(&bytes).to_vec();
+        index[at] ^= 1;
+        assert!(Renewal::open(index.into(), None).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn other_words_leave_the_pages_as_they_are() {
+    let bytes = packed(&[pages(&[("/a", b"page")])]);
+    let bundle = open(&bytes).unwrap();
+    let mut estate = bundle.estate().clone();
+    estate.sites[0].chain = vec![b"another certificate".to_vec()];
+    let index = with_estate(&index_of(&bytes), &estate).unwrap();
+    let renewal = Renewal::open(index.into(), Some(&bundle)).unwrap();
+    assert!(renewal.is_whole());
+    let other = renewal.done().unwrap();
+    assert_eq!(other.estate(), &estate);
+    assert!(matches!(other.find(0, "/a"), Found::Leaf(_)) && other.fingerprint() != bundle.fingerprint());
 }
