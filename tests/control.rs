@@ -1,8 +1,12 @@
 //! What an operator asks of an appliance that runs, in both worlds, through the launcher.
 
-use bench::running::{Running, World, gatehouse};
+use bench::running::{Running, World, curl, gatehouse};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 const BOTH: [World; 2] = [World::Process, World::Machine];
@@ -100,4 +104,177 @@ fn who_asks_for_what_is_not_there_is_told_what_is() {
             .contains("an appliance named one is running already")
     );
     assert!(one.ask(&["status"]).contains(": serving"));
+}
+
+/// A site in `folder` whose page says `word`, with some other files, as `gatehouse init` makes it.
+fn site(folder: &Path, word: &str) -> PathBuf {
+    let site = folder.join("site");
+    if !site.exists() {
+        let made = gatehouse(&["init"]).arg(&site).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+    std::fs::write(site.join("site/word.html"), format!("<html>{word}</html>")).unwrap();
+    site
+}
+
+/// What is said to a question that is refused.
+fn refusal(running: &Running, words: &[&str]) -> String {
+    let output = running.try_ask(words);
+    assert!(!output.status.success(), "{words:?} was not refused");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_reload_is_all_or_nothing_and_nobody_is_cut_off() {
+    for world in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let path = site(folder.path(), "one").to_string_lossy().into_owned();
+        let running = Running::start(world, &[&path]);
+        assert!(running.curl("/word.html").contains("one"));
+        let mut inside = running.openssl();
+        assert!(inside.ask("/word.html").contains("one"));
+        site(folder.path(), "two");
+        let said = running.ask(&["reload", &path]);
+        assert!(said.contains("reloaded: "), "{said}");
+        assert!(running.curl("/word.html").contains("two"));
+        let last = inside.ask("/word.html");
+        assert!(last.contains("200 OK") && last.contains("connection: close"), "{last}");
+
+        let toml = std::fs::read_to_string(format!("{path}/gatehouse.toml")).unwrap();
+        std::fs::write(format!("{path}/gatehouse.toml"), toml.replace("[[site]]", "[[sight]]")).unwrap();
+        site(folder.path(), "three");
+        assert!(refusal(&running, &["reload", &path]).contains("nothing was packed"));
+        assert!(refusal(&running, &["reload", "/dev/null"]).contains("/dev/null"));
+        assert!(running.curl("/word.html").contains("two"), "half of it was taken");
+        let metrics = running.ask(&["metrics"]);
+        assert!(metrics.contains("\ngatehouse_reloads_total 1\n"), "{metrics}");
+    }
+}
+
+#[test]
+fn new_certificates_come_without_the_pages_that_lie_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = site(folder.path(), "one").to_string_lossy().into_owned();
+    let running = Running::start(World::Process, &[&path]);
+    let serial = || {
+        let line = format!(
+            "openssl s_client -connect 127.0.0.1:{} -servername localhost </dev/null 2>/dev/null \
+             | openssl x509 -noout -serial",
+            running.port()
+        );
+        Command::new("sh").args(["-c", &line]).output().unwrap().stdout
+    };
+    let before = serial();
+    assert!(before.starts_with(b"serial="), "{before:?}");
+    let other = tempfile::tempdir().unwrap();
+    let papers = site(other.path(), "not yet").to_string_lossy().into_owned();
+    running.ask(&["reload", "--certificates", &papers]);
+    assert_ne!(serial(), before);
+    assert!(running.curl("/word.html").contains("one"));
+}
+
+/// Sets a flag when it goes, also in a panic: threads of a scope are waited for.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn reloads_under_load_lose_no_request() {
+    // Emulation is slow.
+    for (world, clients, reloads) in [(World::Process, 3, 10), (World::Machine, 1, 4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = site(folder.path(), "0").to_string_lossy().into_owned();
+        let running = Running::start(world, &[&path]);
+        let (stop, port) = (AtomicBool::new(false), running.port());
+        let asked = AtomicUsize::new(0);
+        // Five on one connection, as browsers do; whatever fails makes curl fail.
+        let pages = ["/word.html", "/style.css", "/", "/gate.svg", "/word.html"];
+        std::thread::scope(|scope| {
+            let stopping = Until(&stop);
+            let client = || {
+                while !stop.load(SeqCst) {
+                    curl(port, &pages).unwrap();
+                    asked.fetch_add(pages.len(), SeqCst);
+                }
+            };
+            let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+            for word in 1..=reloads {
+                site(folder.path(), &word.to_string());
+                running.ask(&["reload", &path]);
+                assert!(running.curl("/word.html").contains(&format!(">{word}<")));
+            }
+            drop(stopping);
+            clients.into_iter().for_each(|client| client.join().unwrap());
+        });
+        assert!(asked.load(SeqCst) >= pages.len(), "there was no load");
+    }
+}
+
+#[test]
+fn what_falls_is_started_again_and_counted() {
+    let running = Running::start(World::Process, &["--supervise"]);
+    let fallen = running.appliance();
+    assert!(Command::new("kill").args(["-SEGV", &fallen]).status().unwrap().success());
+    running.until("https://127.0.0.1");
+    assert_ne!(running.appliance(), fallen);
+    let status = running.ask(&["status"]);
+    assert!(status.contains("started again 1 times"), "{status}");
+    assert!(running.ask(&["metrics"]).contains("\ngatehouse_restarts_total 1\n"));
+    let mut running = running;
+    running.signal("-TERM");
+    assert_eq!(running.code(), Some(0));
+}
+
+#[test]
+fn a_scraper_gets_the_metrics_and_nothing_else() {
+    let running = Running::demo(World::Process);
+    let mut served = gatehouse(&["metrics", "--listen", "127.0.0.1:0", "--control"]);
+    let mut served = served.arg(running.socket()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut address = String::new();
+    BufReader::new(served.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let fetch = |path: &str| {
+        let url = address.trim().replace("/metrics", path);
+        let curl = Command::new("curl").args(["-sS", "-m", "30", "-w", " %{http_code}", &url]).output();
+        String::from_utf8_lossy(&curl.unwrap().stdout).into_owned()
+    };
+    let metrics = fetch("/metrics");
+    assert!(metrics.contains("\ngatehouse_serving 1\n") && metrics.ends_with(" 200"), "{metrics}");
+    well_formed(metrics.trim_end_matches(" 200"));
+    assert!(fetch("/etc/passwd").ends_with(" 404"));
+    drop(running);
+    assert!(fetch("/metrics").ends_with(" 503"));
+    served.kill().unwrap();
+    served.wait().unwrap();
+}
+
+/// The rules of Prometheus' text format: each family is described once, before its samples, which stand together.
+fn well_formed(metrics: &str) {
+    let (mut described, mut family) = (BTreeSet::new(), String::new());
+    for line in metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap().to_owned();
+            assert!(described.insert(family.clone()), "{family} is described twice");
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(&family) && value.parse::<f64>().is_ok(), "{line} is not of {family}");
+        }
+    }
+    assert!(described.len() > 20, "{metrics}");
+}
+
+#[test]
+fn the_manual_and_the_completions_know_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(gatehouse(&["man"]).arg(folder.path()).status().unwrap().success());
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert!(page("gatehouse-reload.1").contains("nobody is cut off"));
+    let bash = gatehouse(&["completions", "bash"]).output().unwrap();
+    let bash = String::from_utf8_lossy(&bash.stdout).into_owned();
+    for verb in ["init", "check", "pack", "run", "status", "metrics", "drain", "resume", "reload", "stop"] {
+        assert!(page("gatehouse.1").contains(verb) && bash.contains(verb), "{verb}");
+    }
 }

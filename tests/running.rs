@@ -114,6 +114,25 @@ impl Running {
         self.child.id()
     }
 
+    /// The process id of the appliance, which is a process.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn appliance(&self) -> String {
+        let below = |id: &str| {
+            let path = format!("/proc/{id}/task/{id}/children");
+            let children = std::fs::read_to_string(path).unwrap_or_default();
+            children.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let children = below(&self.id().to_string());
+        let all = children.iter().flat_map(|id| below(id)).chain(children.clone());
+        let is_it = |id: &String| {
+            std::fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|exe| exe.ends_with("appliance"))
+        };
+        all.into_iter().find(is_it).expect("an appliance runs")
+    }
+
     /// Asks with a verb and what follows it; the test fails when there is no answer.
     pub fn ask(&self, words: &[&str]) -> String {
         let output = self.try_ask(words);
@@ -136,11 +155,7 @@ impl Running {
     /// # Errors
     /// When curl gets no answer.
     pub fn try_curl(&self, path: &str) -> Result<String, String> {
-        let mut curl = Command::new("curl");
-        curl.args(["-sSk", "-m", "30", &format!("https://localhost:{}{path}", self.port)]);
-        let output = curl.stdin(Stdio::null()).output().expect("curl runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        curl(self.port, &[path])
     }
 
     /// A connection that stays.
@@ -172,6 +187,19 @@ impl Running {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Several pages over one connection to that port of this host.
+///
+/// # Errors
+/// When curl does not get one of them.
+pub fn curl(port: u16, paths: &[&str]) -> Result<String, String> {
+    let mut curl = Command::new("curl");
+    curl.args(["-sSkf", "--http1.1", "-m", "30"]);
+    curl.args(paths.iter().map(|path| format!("https://localhost:{port}{path}")));
+    let output = curl.stdin(Stdio::null()).output().expect("curl runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 impl Drop for Running {
@@ -238,7 +266,9 @@ impl Tail {
     }
 }
 
-fn free_port() -> u16 {
+/// A port of this host that nobody listens on now.
+#[must_use]
+pub fn free_port() -> u16 {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     free.expect("loopback has a port").port()
 }

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) const MAGIC: &[u8; 16] = b"GATEHOUSE-BUNDLE";
 pub(crate) const VERSION: u64 = 2;
-pub(crate) const SEAL: usize = 64;
+/// The length of the seal, with which an index ends.
+pub const SEAL: usize = 64;
 pub(crate) const DIGEST: usize = 32;
 /// Where the hash stands in a seal.
 const HASH_AT: usize = SEAL - DIGEST;
@@ -117,7 +118,8 @@ impl Bundle {
     }
 
     fn sealed(index: Bytes, contents: Contents, start: usize) -> Result<Self, Broken> {
-        let (words, seal) = index.split_at_checked(index.len().saturating_sub(SEAL)).ok_or(Broken::Stranger)?;
+        let (words, seal) =
+            index.split_at_checked(index.len().saturating_sub(SEAL)).ok_or(Broken::Stranger)?;
         if index_length(seal)? != index.len() {
             return Err(Broken::Short);
         }
@@ -165,6 +167,14 @@ impl Bundle {
             Contents::Pieces(pieces) => pieces.get(number)?.clone(),
         };
         (chunk.len() == length).then_some(chunk)
+    }
+
+    /// What an operator wanted, by the index of a bundle alone.
+    ///
+    /// # Errors
+    /// When it is not what was packed.
+    pub fn estate_of(index: Bytes) -> Result<Estate, Broken> {
+        Ok(Self::of_pieces(index, Vec::new(), Vec::new())?.estate)
     }
 
     /// What the operator wants.

@@ -31,7 +31,7 @@ pub use estate::{
     Authority, Clients, Coding, Estate, HeaderRule, Health, Hsts, Limits, Network, Profile, Proxy, Redirect,
     Site, Target, Verified, Waits, matches,
 };
-pub use index::{Bundle, Found, Leaf, Variant, index_length, with_estate};
+pub use index::{Bundle, Found, Leaf, SEAL, Variant, index_length, with_estate};
 pub use packer::{Measure, Measured, Packer, Placed};
 pub use renewal::Renewal;
 pub use secrets::{SecretWriter, Secrets};

@@ -120,7 +120,11 @@ impl Renewal {
     /// # Errors
     /// When something is still wanted.
     pub fn done(self) -> Result<Bundle, Broken> {
-        if self.is_whole() { Bundle::of_pieces(self.index, self.pieces, self.seen) } else { Err(Broken::Short) }
+        if self.is_whole() {
+            Bundle::of_pieces(self.index, self.pieces, self.seen)
+        } else {
+            Err(Broken::Short)
+        }
     }
 }
 

@@ -36,6 +36,11 @@ impl<'a> Secrets<'a> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
+    /// All of them, with their names.
+    pub fn all(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.0.iter().copied()
+    }
+
     /// The private key, in DER, of the site at that place.
     #[must_use]
     pub fn key(&self, site: usize) -> Option<&'a [u8]> {

@@ -5,9 +5,12 @@
 
 mod broker;
 mod caller;
+mod offer;
+mod packing;
 mod place;
+mod scrape;
 mod verbs;
 
 pub(crate) use broker::{Broker, channel};
 pub(crate) use place::{NoPlace, Place, name_for};
-pub(crate) use verbs::{Plain, Stop, ask, stop};
+pub(crate) use verbs::{Metrics, Plain, Reload, Stop, ask, metrics, reload, stop};

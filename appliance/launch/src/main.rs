@@ -20,6 +20,7 @@ mod life;
 mod load;
 mod memory;
 mod pack;
+mod pages;
 mod pcap;
 mod plan;
 mod process;
@@ -27,6 +28,7 @@ mod publish;
 mod relay;
 mod run;
 mod signals;
+mod supervise;
 mod watch;
 
 use ::control::Verb as Question;
@@ -56,13 +58,21 @@ enum Verb {
     /// Show how a running appliance is.
     Status(control::Plain),
     /// Print a running appliance's metrics, as Prometheus reads them.
-    Metrics(control::Plain),
+    Metrics(control::Metrics),
     /// Let nobody in any more; those who are inside finish, and the appliance runs on.
     Drain(control::Plain),
     /// Let people in again after `drain`.
     Resume(control::Plain),
+    /// Serve another bundle, or the same with other certificates: all of it or nothing, and nobody is cut off.
+    Reload(control::Reload),
     /// End an appliance when those who are inside have finished.
     Stop(control::Stop),
+    /// Write the manual's pages into a folder.
+    #[command(hide = true)]
+    Man(pages::Man),
+    /// Print completions for a shell.
+    #[command(hide = true)]
+    Completions(pages::Completions),
     /// Become another program that ends when the launcher ends.
     #[command(hide = true)]
     Leashed(child::Leashed),
@@ -79,10 +89,13 @@ fn main() -> ExitCode {
         Some(Verb::Pack(order)) => pack::pack(&order),
         Some(Verb::Run(order)) => run::run(&order),
         Some(Verb::Status(order)) => control::ask(&order, Question::Status),
-        Some(Verb::Metrics(order)) => control::ask(&order, Question::Metrics),
+        Some(Verb::Metrics(order)) => control::metrics(&order),
         Some(Verb::Drain(order)) => control::ask(&order, Question::Drain),
         Some(Verb::Resume(order)) => control::ask(&order, Question::Resume),
+        Some(Verb::Reload(order)) => control::reload(&order),
         Some(Verb::Stop(order)) => control::stop(&order),
+        Some(Verb::Man(order)) => pages::man(&order),
+        Some(Verb::Completions(order)) => pages::completions(&order),
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
     };
     outcome.unwrap_or_else(|trouble| {

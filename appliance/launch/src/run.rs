@@ -8,7 +8,7 @@ use crate::life::{Bench, stay};
 use crate::load::{Load, NoLoad};
 use crate::process::Start;
 use crate::publish::{DEMO, Publish};
-use crate::{Outcome, appliance};
+use crate::{Outcome, appliance, supervise};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -58,6 +58,15 @@ pub(crate) struct Order {
     /// Answer the operator at this socket, instead of one in the folder of running appliances.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Start again when the appliance falls, once it was ready, with pauses that grow to a minute.
+    #[arg(long)]
+    supervise: bool,
+    /// How often it was started again.
+    #[arg(long, hide = true, default_value_t)]
+    restarts: u64,
+    /// What it said before it fell last.
+    #[arg(long, hide = true, default_value = "")]
+    last_words: String,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,
@@ -99,11 +108,14 @@ pub(crate) enum Trouble {
 /// Starts the appliance and stays with it.
 pub(crate) fn run(order: &Order) -> Outcome {
     order.check()?;
+    if order.supervise {
+        return supervise::supervise();
+    }
     let elf = appliance::elf(order.appliance.as_deref())?;
     let bench = Bench::new()?;
     let source = Source::of(order.bundle.as_deref())?;
     let load = Load::of(source.path())?;
-    let (place, broker) = order.answer(&bench)?;
+    let (place, broker) = order.answer(&bench, &load)?;
     let process = Start { elf: &elf, order, load: &load, bench: &bench };
     let mut started = match (order.world, &order.tap) {
         (World::Linux, None) => process.on_a_cable()?,
@@ -113,8 +125,14 @@ pub(crate) fn run(order: &Order) -> Outcome {
     started.addresses.extend(source.invitations(&order.published()));
     if let Some(place) = &place {
         eprintln!("gatehouse: this appliance is {}: `gatehouse status {}`", place.name, place.name);
-        let words = format!("launcher     process {}, as {}\n", std::process::id(), place.name);
-        broker.tell_about(words, String::new());
+        let words =
+            format!("launcher     process {}, as {}{}\n", std::process::id(), place.name, order.history());
+        let numbers = format!(
+            "# HELP gatehouse_restarts_total How often the launcher has started the appliance again.\n\
+             # TYPE gatehouse_restarts_total counter\ngatehouse_restarts_total {}\n",
+            order.restarts
+        );
+        broker.tell_about(words, numbers);
     }
     stay(started, &bench, &broker)
 }
@@ -131,7 +149,7 @@ impl Order {
 
     /// Opens the socket at which the operator is answered. Without one the appliance runs all the same, unless the
     /// operator insists.
-    fn answer(&self, bench: &Bench) -> Result<(Option<Place>, Broker), Trouble> {
+    fn answer(&self, bench: &Bench, load: &Load) -> Result<(Option<Place>, Broker), Trouble> {
         let insist = self.name.is_some() || self.control.is_some();
         let name = self.name.clone().unwrap_or_else(|| name_for(self.bundle.as_deref()));
         let (place, listener) = match Place::take(&name, insist, self.control.as_deref()) {
@@ -142,9 +160,19 @@ impl Order {
                 (None, None)
             }
         };
-        let broker = Broker::new(&bench.watch, listener)?;
+        let broker = Broker::new(&bench.watch, listener, load.again()?)?;
         bench.tasks.spawn(broker.clone().serve());
         Ok((place, broker))
+    }
+
+    /// What became of earlier lives.
+    fn history(&self) -> String {
+        match self.restarts {
+            0 => String::new(),
+            count => {
+                format!(", started again {count} times; the last words before were {:?}", self.last_words)
+            }
+        }
     }
 
     /// What is published: the demo's ports if nothing else is said.

@@ -3,8 +3,12 @@
 //! It hears so much in a turn and no more, answers what can be answered from here, and leaves to the loop what
 //! changes something. Nobody reaches it but who sits at the host's end of the channel.
 
+use super::doors::Rooms;
+use super::reload::{Next, Reload};
+use bundle::Bundle;
 use control::{Asked, CHANNEL, Malformed, Steward, Verb, Who};
 use core::time::Duration;
+use std::rc::Rc;
 use world::{ChannelId, Heard, World};
 use zeroize::Zeroizing;
 
@@ -22,10 +26,10 @@ pub(super) struct Desk {
     steward: Steward,
     /// The line on which somebody waits for the end.
     farewell: Option<u16>,
+    reload: Option<Reload>,
 }
 
 /// What an operator wants changed, or told from elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// To know how it is, in words.
     Status(u16),
@@ -37,16 +41,18 @@ pub(super) enum Wish {
     Resume(u16),
     /// The end, after so much time for those who are inside.
     Stop(Duration),
+    /// That another bundle is served, which is here with its secret part.
+    Serve(u16, Rc<Bundle>, Zeroizing<Vec<u8>>),
 }
 
 impl Desk {
     /// A desk that nobody sits at yet.
     pub(super) fn new() -> Self {
-        Self { channel: None, steward: Steward::new(Who::Appliance), farewell: None }
+        Self { channel: None, steward: Steward::new(Who::Appliance), farewell: None, reload: None }
     }
 
     /// Hears the operator and says what waits to be said. True when there may be more to hear.
-    pub(super) fn turn<W: World>(&mut self, world: &mut W, wishes: &mut Vec<Wish>) -> bool {
+    pub(super) fn turn<W: World>(&mut self, world: &mut W, rooms: &Rooms, wishes: &mut Vec<Wish>) -> bool {
         if self.channel.is_none() {
             self.channel = world.channel(CHANNEL);
         }
@@ -59,9 +65,12 @@ impl Desk {
                     more = false;
                     break;
                 }
-                Heard::Opened | Heard::Closed => self.steward.start_over(),
+                Heard::Opened | Heard::Closed => {
+                    self.steward.start_over();
+                    self.reload = None;
+                }
                 Heard::Bytes(count) => {
-                    if let Err(malformed) = self.hear(piece.get(..count).unwrap_or_default(), wishes) {
+                    if let Err(malformed) = self.hear(piece.get(..count).unwrap_or_default(), rooms, wishes) {
                         world.say(&format!("control: not listening until somebody greets anew: {malformed}"));
                     }
                 }
@@ -101,25 +110,73 @@ impl Desk {
         }
     }
 
-    fn hear(&mut self, mut bytes: &[u8], wishes: &mut Vec<Wish>) -> Result<(), Malformed> {
+    fn hear(&mut self, mut bytes: &[u8], rooms: &Rooms, wishes: &mut Vec<Wish>) -> Result<(), Malformed> {
         loop {
-            let refusal = match self.steward.receive(&mut bytes)? {
+            let Self { steward, farewell, reload, .. } = self;
+            let next = match steward.receive(&mut bytes)? {
                 None if bytes.is_empty() => return Ok(()),
-                None | Some(Asked::Greeted | Asked::Left { .. } | Asked::Data { .. }) => continue,
+                None => continue,
+                Some(Asked::Greeted) => {
+                    *reload = None;
+                    continue;
+                }
+                Some(Asked::Left { line }) => {
+                    reload.take_if(|reload| reload.line == line);
+                    continue;
+                }
                 Some(Asked::For { line, verb, words }) => match wish(line, verb, words) {
                     Ok(wish) => {
                         if let Wish::Stop(_) = wish {
-                            self.farewell = Some(line);
+                            *farewell = Some(line);
                         }
                         wishes.push(wish);
                         continue;
                     }
-                    Err(why) => (line, why),
+                    Err(why) => (line, Err(why.to_owned())),
                 },
-                Some(Asked::Offered { line, .. }) => (line, "this appliance cannot reload yet"),
+                Some(Asked::Offered { line, index, secret }) => match begun(reload, rooms) {
+                    Ok(()) => match Reload::begin(line, index, secret, rooms.room()) {
+                        Ok(begun) => {
+                            *reload = Some(begun);
+                            continue;
+                        }
+                        Err(why) => (line, Err(why)),
+                    },
+                    Err(why) => (line, Err(why.to_owned())),
+                },
+                Some(Asked::Data { line, bytes }) => {
+                    let coming = reload.as_mut().filter(|reload| reload.line == line);
+                    let (Some(coming), Some(present)) = (coming, rooms.bundle()) else { continue };
+                    (line, coming.take(bytes, &present, rooms.room()))
+                }
             };
-            self.steward.refuse(refusal.0, refusal.1);
+            self.go_on(next, wishes);
         }
+    }
+
+    /// Says what is next of a reload.
+    fn go_on(&mut self, (line, next): (u16, Result<Next, String>), wishes: &mut Vec<Wish>) {
+        match next {
+            Ok(Next::More) => {}
+            Ok(Next::Want(spans)) => self.steward.want(line, spans),
+            Ok(Next::Whole(bundle, secrets)) => {
+                self.reload = None;
+                wishes.push(Wish::Serve(line, bundle, secrets));
+            }
+            Err(why) => {
+                self.reload.take_if(|reload| reload.line == line);
+                self.steward.refuse(line, &why);
+            }
+        }
+    }
+}
+
+/// Whether a reload may begin.
+fn begun(reload: &Option<Reload>, rooms: &Rooms) -> Result<(), &'static str> {
+    match (reload, rooms.bundle()) {
+        (Some(_), _) => Err("another reload is under way: wait for its end"),
+        (None, None) => Err("this appliance serves no bundle that could be replaced: start it with one"),
+        (None, Some(_)) => Ok(()),
     }
 }
 

@@ -4,7 +4,8 @@ use super::figures::Tally;
 use super::house::Furnished;
 use super::lines::{Exchange, Plain, Secure};
 use super::means::Means;
-use core::cell::RefCell;
+use bundle::Bundle;
+use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
@@ -35,10 +36,11 @@ const DOORS: [(u16, Door); 2] = [(443, Door::Https), (80, Door::Http)];
 
 /// What every door leads to.
 pub(super) struct Rooms {
-    front: Front,
-    tickets_are_shared: bool,
+    front: RefCell<Rc<Front>>,
+    tickets_are_shared: Cell<bool>,
     house: RefCell<Rc<House>>,
-    exchange: Exchange,
+    exchange: RefCell<Exchange>,
+    bundle: RefCell<Option<Rc<Bundle>>>,
     tally: Rc<Tally>,
     means: Means,
     /// Rung when the doors are to be shut.
@@ -48,18 +50,46 @@ pub(super) struct Rooms {
 impl Rooms {
     /// The rooms of a house; `tally` counts who comes.
     pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, means: Means) -> Rc<Self> {
-        let Furnished { front, tickets_are_shared, mut house, exchange } = furnished;
-        house.figures = Some(tally.clone());
-        house.limits.streams = house.limits.streams.min(means.streams);
-        let (house, shutting) = (RefCell::new(Rc::new(house)), RefCell::default());
-        Rc::new(Self { front, tickets_are_shared, house, exchange, tally, means, shutting })
+        let Furnished { front, tickets_are_shared, house, exchange, bundle } = furnished;
+        let house = finished(house, &tally, &means);
+        let (front, exchange) = (RefCell::new(Rc::new(front)), RefCell::new(exchange));
+        let (house, bundle) = (RefCell::new(house), RefCell::new(bundle));
+        let (tickets_are_shared, shutting) = (Cell::new(tickets_are_shared), RefCell::default());
+        Rc::new(Self { front, tickets_are_shared, house, exchange, bundle, tally, means, shutting })
+    }
+
+    /// What is served now, if it came out of a bundle.
+    pub(super) fn bundle(&self) -> Option<Rc<Bundle>> {
+        self.bundle.borrow().clone()
+    }
+
+    /// Bytes that are left before nobody is let in any more.
+    pub(super) fn room(&self) -> usize {
+        self.means.brim.saturating_sub(runtime::heap::in_use())
+    }
+
+    /// Whoever comes from now on finds another house. Those who are inside get one more answer in the old one; sessions
+    /// of TLS are taken up in the new one, where its sites are the same.
+    pub(super) fn move_into(&self, furnished: Furnished, handle: &Handle, tasks: &Tasks) {
+        let Furnished { front, tickets_are_shared, house, exchange, bundle } = furnished;
+        let house = finished(house, &self.tally, &self.means);
+        if !tickets_are_shared && !self.tickets_are_shared.get() {
+            front.make_tickets_from(self.front.borrow().ticket_secret());
+        }
+        exchange.begin(handle.clone(), tasks);
+        house.begin(tasks);
+        self.tickets_are_shared.set(tickets_are_shared);
+        self.front.replace(Rc::new(front));
+        self.exchange.replace(exchange);
+        self.bundle.replace(bundle);
+        self.house.replace(house).notice.moving.ring();
     }
 
     /// Takes up no TLS session that was begun before; false when there are no random bytes for new ones. A secret that
     /// several appliances share is known to others by intent, a twin among them: it stays.
     pub(super) fn forget_sessions(&self) -> bool {
-        let renew = || TicketSecret::fresh().map(|secret| self.front.make_tickets_from(secret));
-        self.tickets_are_shared || renew().is_ok()
+        let renew = || TicketSecret::fresh().map(|secret| self.front.borrow().make_tickets_from(secret));
+        self.tickets_are_shared.get() || renew().is_ok()
     }
 
     /// Rung when the doors are shut that are open now.
@@ -90,7 +120,7 @@ impl Rooms {
             let house = House { notice: Notice::default(), ..House::clone(&self.house.borrow()) };
             self.house.replace(Rc::new(house));
         }
-        self.exchange.begin(handle.clone(), tasks);
+        self.exchange.borrow().begin(handle.clone(), tasks);
         self.house.borrow().begin(tasks);
         for (port, door) in DOORS {
             let (rooms, listener) = (self.clone(), handle.listen(port)?);
@@ -118,9 +148,11 @@ impl Rooms {
 
     async fn greet(&self, stream: Stream, port: u16, tasks: Tasks) {
         let (peer, local) = (stream.peer(), stream.local());
-        let Ok((session, site)) = self.front.accept(stream, port, tasks.timers(), PATIENCE).await else {
-            return self.tally.stumbled();
-        };
+        // The site that the handshake chooses is one of this house.
+        let (front, house) = (self.front.borrow().clone(), self.house.borrow().clone());
+        let greeted = front.accept(stream, port, tasks.timers(), PATIENCE).await;
+        drop(front);
+        let Ok((session, site)) = greeted else { return self.tally.stumbled() };
         self.tally.greeted();
         let facts = session.facts();
         let visit = Visit {
@@ -134,7 +166,6 @@ impl Rooms {
             tls: Some((facts.version, facts.suite)),
             client: session.peer().map(|identity| Box::new(client(identity))),
         };
-        let house = self.house.borrow().clone();
         http::serve(Secure(session), visit, house, tasks).await;
     }
 
@@ -146,6 +177,13 @@ impl Rooms {
         let house = self.house.borrow().clone();
         http::serve(Plain(stream), visit, house, tasks).await;
     }
+}
+
+/// The house as it is lived in.
+fn finished(mut house: House, tally: &Rc<Tally>, means: &Means) -> Rc<House> {
+    house.figures = Some(tally.clone());
+    house.limits.streams = house.limits.streams.min(means.streams);
+    Rc::new(house)
 }
 
 /// What a certificate says, for those who read it in a header.

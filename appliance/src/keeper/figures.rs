@@ -16,6 +16,8 @@ pub(super) struct Tally {
     handshakes: Cell<u64>,
     failed: Cell<u64>,
     turned_away: Cell<u64>,
+    reloads: Cell<u64>,
+    reloads_refused: Cell<u64>,
     handle: RefCell<Option<Handle>>,
 }
 
@@ -45,6 +47,17 @@ impl Tally {
     /// Somebody was not let in, because memory is short.
     pub(super) fn refused(&self) {
         self.turned_away.set(self.turned_away.get().saturating_add(1));
+    }
+
+    /// Another bundle was offered, and taken or not.
+    pub(super) fn reloaded(&self, taken: bool) {
+        let count = if taken { &self.reloads } else { &self.reloads_refused };
+        count.set(count.get().saturating_add(1));
+    }
+
+    /// Bundles that were taken, and that were not.
+    pub(super) fn reloads(&self) -> (u64, u64) {
+        (self.reloads.get(), self.reloads_refused.get())
     }
 
     pub(super) fn handshakes(&self) -> u64 {

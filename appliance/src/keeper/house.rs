@@ -60,6 +60,8 @@ pub(super) struct Furnished {
     pub(super) house: House,
     /// Who calls outward for the house.
     pub(super) exchange: Exchange,
+    /// What it was furnished from.
+    pub(super) bundle: Option<Rc<Bundle>>,
 }
 
 /// The house that the world was given, or the one that says that there is none; or the page of a piñata.
@@ -76,19 +78,33 @@ pub(super) fn furnish<W: World>(
             furnished.house.plainly = true;
             furnished
         }
-        (None, Some(public)) => out_of_a_bundle(secrets, Bytes::from_static(public), calendar)?,
+        (None, Some(public)) => {
+            let bundle = Bundle::open(Bytes::from_static(public)).map_err(BadHouse::Broken)?;
+            out_of_a_bundle(secrets, Rc::new(bundle), calendar)?
+        }
         (None, None) => of_one_shelf(world, settings, calendar, Rc::new(OnePage::new()))?,
     };
     furnished.house.https_port = settings.published.unwrap_or(furnished.house.https_port);
     Ok(furnished)
 }
 
+/// The house that takes the present one's place.
+pub(super) fn refurnish(
+    settings: &Settings,
+    calendar: &Calendar,
+    bundle: Rc<Bundle>,
+    secrets: &[u8],
+) -> Result<Furnished, BadHouse> {
+    let mut furnished = out_of_a_bundle(Some(secrets), bundle, calendar)?;
+    furnished.house.https_port = settings.published.unwrap_or(furnished.house.https_port);
+    Ok(furnished)
+}
+
 fn out_of_a_bundle(
     secrets: Option<&[u8]>,
-    public: Bytes,
+    bundle: Rc<Bundle>,
     calendar: &Calendar,
 ) -> Result<Furnished, BadHouse> {
-    let bundle = Bundle::open(public).map_err(BadHouse::Broken)?;
     let secrets = Secrets::open(secrets.ok_or(BadHouse::NoSecrets)?, &bundle.fingerprint())
         .map_err(BadHouse::Broken)?;
     let estate = bundle.estate();
@@ -100,13 +116,13 @@ fn out_of_a_bundle(
         front.make_tickets_from(TicketSecret::shared(shared).map_err(BadHouse::Ticket)?);
     }
     let tickets_are_shared = secrets.ticket().is_some();
-    let (mut house, exchange) = (House::of(Rc::new(bundle)), Exchange::default());
+    let (mut house, exchange) = (House::of(bundle.clone()), Exchange::default());
     for site in &mut house.sites {
         let name = site.words.names.first().map_or("without a name", String::as_str);
         let relays = site.words.proxies.iter().map(|words| exchange.relay(words, name, calendar));
         site.relays = relays.collect::<Result<_, _>>()?;
     }
-    Ok(Furnished { front, tickets_are_shared, house, exchange })
+    Ok(Furnished { front, tickets_are_shared, house, exchange, bundle: Some(bundle) })
 }
 
 fn front(sites: Vec<tls::Site>, default: Option<usize>, calendar: &Calendar) -> Result<Front, BadHouse> {
@@ -163,7 +179,8 @@ fn of_one_shelf<W: World>(
     let house =
         House { sites, default_site: Some(0), limits, https_port, plainly, trusted, figures: None, notice };
     let front = front(vec![site], Some(0), calendar)?;
-    Ok(Furnished { front, tickets_are_shared: false, house, exchange: Exchange::default() })
+    let exchange = Exchange::default();
+    Ok(Furnished { front, tickets_are_shared: false, house, exchange, bundle: None })
 }
 
 /// A shelf with one page on it.

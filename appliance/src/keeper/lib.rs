@@ -13,6 +13,7 @@ mod lines;
 mod means;
 mod party;
 mod purse;
+mod reload;
 mod report;
 mod settings;
 mod turns;

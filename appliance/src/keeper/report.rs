@@ -92,6 +92,8 @@ impl Report<'_> {
             ("resets", "Resets sent where nobody listens.", net.resets),
             ("handshakes_done", "Handshakes of TLS that became a session.", self.tally.handshakes()),
             ("handshakes_failed", "Handshakes of TLS that did not.", self.tally.failed()),
+            ("reloads", "Bundles that took another one's place.", self.tally.reloads().0),
+            ("reloads_refused", "Bundles that were offered and could not.", self.tally.reloads().1),
             ("entropy_reseeds", "How often the host has fed the pool.", well::provenance().reseeds),
         ] {
             page.counter(name, about, value);

@@ -10,6 +10,7 @@ use super::party::Party;
 use super::report::{Mood, Report};
 use super::settings::{BadWords, Settings};
 use super::well::{self, Cpu};
+use bundle::Bundle;
 use core::fmt;
 use core::time::Duration;
 use net::{BadConfig, Cidr, Config, Keys, Net, PortTaken};
@@ -81,19 +82,19 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let means = Means::of(world.memory(settings.limit));
     world.say(&means.to_string());
     let rooms = Rooms::of(furnished, tally.clone(), means);
-    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means };
+    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means, settings };
     let mut copied = false;
     loop {
         let Some(_seeded) = staff.larder.fill(world) else { return Ok(Ended::Asked) };
         if let Some(party) = staff.party.as_ref().filter(|_| copied)
-            && !party.was_copied(world, &settings).map_err(Ended::House)?
+            && !party.was_copied(world, &staff.settings).map_err(Ended::House)?
         {
             continue;
         }
         copied = false;
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
-        let mut life = Life::begin(world, &settings, means, &calendar, &keys).map_err(Ended::Net)?;
+        let mut life = Life::begin(world, &staff.settings, means, &calendar, &keys).map_err(Ended::Net)?;
         staff.tally.watch(life.net.handle());
         match life.turn_until_it_ends(world, &mut staff).map_err(Ended::Port)? {
             End::Asked => return Ok(Ended::Asked),
@@ -114,6 +115,7 @@ struct Staff {
     tally: Rc<Tally>,
     party: Option<Party>,
     means: Means,
+    settings: Settings,
 }
 
 fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
@@ -241,7 +243,7 @@ impl Life {
             self.leave(world, staff, now, GRACE);
         }
         let mut wishes = Vec::new();
-        let more = staff.desk.turn(world, &mut wishes);
+        let more = staff.desk.turn(world, &staff.rooms, &mut wishes);
         let any = !wishes.is_empty();
         for wish in wishes {
             self.grant(world, staff, now, wish);
@@ -273,6 +275,32 @@ impl Life {
             },
             Wish::Resume(line) => staff.desk.answer(line, &self.report(staff).words()),
             Wish::Stop(within) => self.leave(world, staff, now, within),
+            Wish::Serve(line, bundle, secrets) => self.serve(world, staff, line, bundle, &secrets),
+        }
+    }
+
+    /// Puts another bundle in the present one's place, or says why not.
+    fn serve<W: World>(
+        &mut self,
+        world: &mut W,
+        staff: &mut Staff,
+        line: u16,
+        bundle: Rc<Bundle>,
+        secrets: &[u8],
+    ) {
+        match house::refurnish(&staff.settings, &self.calendar, bundle, secrets) {
+            Ok(furnished) => {
+                let said = format!("reloaded: {} sites", furnished.house.sites.len());
+                staff.rooms.move_into(furnished, &self.net.handle(), &self.tasks);
+                staff.tally.reloaded(true);
+                world.say(&said);
+                staff.desk.answer(line, &format!("{said}\n"));
+            }
+            Err(bad) => {
+                staff.tally.reloaded(false);
+                world.say(&format!("not reloaded: {bad}"));
+                staff.desk.refuse(line, &bad.to_string());
+            }
         }
     }
 

@@ -4,6 +4,9 @@
 //! over under another line number and its answer back. Who may ask is decided when a client comes: the user of the
 //! launcher, or root. A client that does not read loses lines of the log and holds up nobody.
 
+use super::offer::Offer;
+use super::packing::{Packing, What};
+use crate::load::Load;
 use crate::watch::{Watch, Watched};
 use control::{Asked, Operator, Steward, Told, Verb, Who};
 use core::future::poll_fn;
@@ -56,6 +59,20 @@ struct Exchange {
     last: u64,
     /// What the launcher adds to each report, in words and in numbers.
     about: (String, String),
+    /// What is served: what the launcher started with, or what was reloaded since.
+    present: Load,
+    /// A bundle that is on its way, and who asked for it.
+    reload: Option<(Asker, Stage)>,
+}
+
+/// A client and its line.
+type Asker = (u64, u16);
+
+/// How far a reload is.
+enum Stage {
+    Packing(Packing),
+    /// On which line of the appliance's.
+    Offered(u16, Box<Offer>),
 }
 
 /// Somebody who dialled our socket.
@@ -79,7 +96,7 @@ struct Appliance {
 /// Whose question a line of the appliance's is.
 struct Route {
     /// Nobody's but ours, if none.
-    client: Option<(u64, u16)>,
+    client: Option<Asker>,
     verb: Verb,
     heard: Vec<u8>,
     lost: u64,
@@ -87,10 +104,12 @@ struct Route {
 
 impl Broker {
     /// A broker for those who dial `listener`.
-    pub(crate) fn new(watch: &Watch, listener: Option<UnixListener>) -> io::Result<Self> {
+    pub(crate) fn new(watch: &Watch, listener: Option<UnixListener>, present: Load) -> io::Result<Self> {
         let listener = listener.map(|listener| watch.socket(listener)).transpose()?;
         let (clients, appliance, waker, about) = (Vec::new(), None, None, Default::default());
-        let exchange = Exchange { watch: watch.clone(), listener, clients, appliance, waker, last: 0, about };
+        let (watch, reload) = (watch.clone(), None);
+        let exchange =
+            Exchange { watch, listener, clients, appliance, waker, last: 0, about, present, reload };
         Ok(Self(Rc::new(RefCell::new(exchange))))
     }
 
@@ -155,6 +174,7 @@ impl Exchange {
         for at in 0..self.clients.len() {
             moved |= self.hear_a_client(at, context);
         }
+        moved |= self.carry(context);
         moved |= self.send(context);
         let before = self.clients.len();
         let left: Vec<u64> = self.clients.iter().filter(|c| c.gone).map(|client| client.number).collect();
@@ -184,7 +204,9 @@ impl Exchange {
     }
 
     fn hear_the_appliance(&mut self, context: &mut Context<'_>) -> bool {
-        let Self { appliance: Some(appliance), clients, about, .. } = self else { return false };
+        let Self { appliance: Some(appliance), clients, about, reload, present, .. } = self else {
+            return false;
+        };
         let mut piece = [0; PIECE];
         let mut bytes: &[u8] = match Pin::new(&mut appliance.socket).poll_read(context, &mut piece) {
             Poll::Pending => return false,
@@ -197,7 +219,12 @@ impl Exchange {
         loop {
             match appliance.operator.receive(&mut bytes) {
                 Ok(None) if bytes.is_empty() => return true,
-                Ok(None | Some(Told::Wants { .. })) => {}
+                Ok(None) => {}
+                Ok(Some(Told::Wants { line, spans })) => {
+                    if let Some((_, Stage::Offered(_, offer))) = reload.as_mut().filter(|r| r.is_on(line)) {
+                        offer.wanted(spans);
+                    }
+                }
                 Ok(Some(Told::Welcome(_))) => appliance.answers = true,
                 Ok(Some(Told::Text { line, bytes })) => {
                     if let Some(route) = appliance.routes.get_mut(&line) {
@@ -205,10 +232,14 @@ impl Exchange {
                     }
                 }
                 Ok(Some(Told::Done { line })) => {
+                    if let Some((_, Stage::Offered(_, offer))) = reload.take_if(|reload| reload.is_on(line)) {
+                        *present = offer.load;
+                    }
                     let route = appliance.routes.remove(&line);
                     route.into_iter().for_each(|route| route.done(clients, about));
                 }
                 Ok(Some(Told::Refused { line, why })) => {
+                    reload.take_if(|reload| reload.is_on(line));
                     let route = appliance.routes.remove(&line);
                     route.into_iter().for_each(|route| route.refuse(clients, why));
                 }
@@ -222,7 +253,7 @@ impl Exchange {
     }
 
     fn hear_a_client(&mut self, at: usize, context: &mut Context<'_>) -> bool {
-        let Self { appliance, clients, .. } = self;
+        let Self { appliance, clients, reload, present, watch, .. } = self;
         let Some(client) = clients.get_mut(at) else { return false };
         let mut piece = [0; PIECE];
         let mut bytes: &[u8] = match Pin::new(&mut client.socket).poll_read(context, &mut piece) {
@@ -248,6 +279,16 @@ impl Exchange {
                 Ok(Some(Asked::For { line, verb, words })) => match appliance {
                     None => (line, NOT_THERE),
                     Some(appliance) if !appliance.answers => (line, NOT_YET),
+                    Some(_) if verb == Verb::Reload => match reload {
+                        Some(_) => (line, "another reload is under way: wait for its end"),
+                        None => match packing(watch, words, present) {
+                            Ok(packing) => {
+                                *reload = Some(((client.number, line), Stage::Packing(packing)));
+                                continue;
+                            }
+                            Err(_) => (line, "the launcher's host refuses to pack it"),
+                        },
+                    },
                     Some(appliance) => match appliance.ask(Some((client.number, line)), verb, words) {
                         Some(_) => continue,
                         None => (line, "too many questions at once: wait for an answer"),
@@ -263,6 +304,42 @@ impl Exchange {
             };
             client.steward.refuse(refused.0, refused.1);
         }
+    }
+
+    /// Goes on with a reload: what was packed is offered, and what is wanted is sent.
+    fn carry(&mut self, context: &mut Context<'_>) -> bool {
+        let Self { appliance, reload, clients, .. } = self;
+        let Some((asker, stage)) = reload else { return false };
+        let trouble = match (stage, appliance) {
+            (Stage::Offered(line, offer), Some(appliance)) => {
+                match offer.go_on(&mut appliance.operator, *line) {
+                    Ok(()) => return false,
+                    Err(error) => error.to_string(),
+                }
+            }
+            (Stage::Packing(packing), Some(appliance)) => match packing.poll(context) {
+                Poll::Pending => return false,
+                Poll::Ready(packed) => {
+                    match packed.and_then(|load| Offer::of(load).map_err(|error| error.to_string())) {
+                        Ok(offer) => match appliance.line(Some(*asker), Verb::Reload) {
+                            Some(line) => {
+                                offer.begin(&mut appliance.operator, line);
+                                *reload = Some((*asker, Stage::Offered(line, Box::new(offer))));
+                                return true;
+                            }
+                            None => "too many questions at once: try again".to_owned(),
+                        },
+                        Err(why) => why,
+                    }
+                }
+            },
+            (_, None) => GONE.to_owned(),
+        };
+        if let Some(client) = clients.iter_mut().find(|client| client.number == asker.0) {
+            client.steward.refuse(asker.1, &trouble);
+        }
+        *reload = None;
+        true
     }
 
     /// Gives each socket what it takes.
@@ -301,7 +378,14 @@ impl Exchange {
 
 impl Appliance {
     /// Carries a question over; none when all lines are in use.
-    fn ask(&mut self, client: Option<(u64, u16)>, verb: Verb, words: &str) -> Option<u16> {
+    fn ask(&mut self, client: Option<Asker>, verb: Verb, words: &str) -> Option<u16> {
+        let line = self.line(client, verb)?;
+        self.operator.ask(line, verb, words);
+        Some(line)
+    }
+
+    /// A line of the appliance's for somebody; none when all are in use.
+    fn line(&mut self, client: Option<Asker>, verb: Verb) -> Option<u16> {
         if self.routes.len() >= control::LINES {
             return None;
         }
@@ -312,7 +396,6 @@ impl Appliance {
             }
         }
         self.routes.insert(self.last, Route { client, verb, heard: Vec::new(), lost: 0 });
-        self.operator.ask(self.last, verb, words);
         Some(self.last)
     }
 
@@ -329,7 +412,7 @@ impl Appliance {
         let Self { routes, operator, .. } = self;
         routes.retain(|line, route| {
             let meant = route.client.is_some_and(&is_meant);
-            if meant && route.verb == Verb::Stop {
+            if meant && [Verb::Stop, Verb::Reload].contains(&route.verb) {
                 route.client = None;
                 return true;
             }
@@ -385,6 +468,22 @@ impl Route {
             steward.refuse(line, why);
         }
     }
+}
+
+trait OnLine {
+    /// Whether it is offered on that line.
+    fn is_on(&self, line: u16) -> bool;
+}
+
+impl OnLine for (Asker, Stage) {
+    fn is_on(&self, line: u16) -> bool {
+        matches!(self.1, Stage::Offered(on, _) if on == line)
+    }
+}
+
+fn packing(watch: &Watch, words: &str, present: &Load) -> io::Result<Packing> {
+    let (what, path) = What::read(words).ok_or(io::ErrorKind::InvalidInput)?;
+    Packing::begin(watch, what, path, Some(present.again()?))
 }
 
 /// How many bytes the socket took, if any. What cannot be written is noticed when it is read.

@@ -1,6 +1,7 @@
 //! A caller: one end of a control socket, for one question after the other.
 
 use super::broker::nonce;
+use super::offer::Offer;
 use super::place::{self, NoPlace};
 use control::{Malformed, Operator, Told, Verb, Who};
 use std::io::{self, ErrorKind, Read, Write};
@@ -97,6 +98,30 @@ impl Caller {
             })?;
         }
         Ok(())
+    }
+
+    /// Offers a bundle to an appliance that has no launcher, and gives what it says to it.
+    pub(crate) fn offer(&mut self, mut offer: Offer) -> Result<String, NoAnswer> {
+        offer.begin(&mut self.operator, LINE);
+        let (mut said, mut done) = (Vec::new(), false);
+        while !done {
+            offer.go_on(&mut self.operator, LINE).map_err(NoAnswer::Io)?;
+            self.send()?;
+            if !offer.rests() {
+                continue;
+            }
+            self.hear(|told| {
+                match told {
+                    Told::Text { bytes, .. } => said.extend_from_slice(bytes),
+                    Told::Done { .. } => done = true,
+                    Told::Wants { spans, .. } => offer.wanted(spans),
+                    Told::Refused { why, .. } => return Err(NoAnswer::Refused(why.to_owned())),
+                    Told::Welcome(_) => {}
+                }
+                Ok(())
+            })?;
+        }
+        Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Asks, and gives the whole answer.

@@ -1,16 +1,42 @@
 //! What can be asked of an appliance that runs.
 
 use super::caller::{Caller, PATIENCE, Whom};
+use super::offer::Offer;
+use super::packing::{What, pack};
+use super::scrape;
 use crate::Outcome;
-use control::Verb;
+use control::{Verb, Who};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// How long a bundle may take to be packed and carried.
+const RELOADING: Duration = Duration::from_secs(3600);
 
 /// A question without words.
 #[derive(clap::Args)]
 pub(crate) struct Plain {
     #[command(flatten)]
     whom: Whom,
+}
+
+/// What `gatehouse metrics` is told.
+#[derive(clap::Args)]
+pub(crate) struct Metrics {
+    #[command(flatten)]
+    whom: Whom,
+    /// Serve them to a scraper at this address of the host, instead of printing them once.
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+/// Prints the metrics, or serves them.
+pub(crate) fn metrics(order: &Metrics) -> Outcome {
+    match order.listen {
+        Some(at) => scrape::serve(at, &order.whom),
+        None => answered(&order.whom, Verb::Metrics),
+    }
 }
 
 /// What `gatehouse stop` is told.
@@ -23,9 +49,42 @@ pub(crate) struct Stop {
     within: u16,
 }
 
+/// What `gatehouse reload` is told.
+#[derive(clap::Args)]
+pub(crate) struct Reload {
+    /// A folder with gatehouse.toml, or a file that `gatehouse pack` made.
+    bundle: PathBuf,
+    #[command(flatten)]
+    whom: Whom,
+    /// Only the certificates, keys and client policies; pages and rules stay as they are served.
+    #[arg(long)]
+    certificates: bool,
+}
+
+/// Puts another bundle in the place of the one that is served: all of it or nothing.
+pub(crate) fn reload(order: &Reload) -> Outcome {
+    let what = if order.certificates { What::Certificates } else { What::Everything };
+    let path = order.bundle.canonicalize().map_err(|cause| format!("{}: {cause}", order.bundle.display()))?;
+    let mut caller = Caller::dial(&order.whom)?;
+    caller.wait_at_most(Some(RELOADING))?;
+    let said = match caller.who {
+        Who::Launcher => {
+            let words = what.words(&path).ok_or("the path is not in UTF-8: rename it")?;
+            caller.ask_whole(Verb::Reload, &words)?
+        }
+        Who::Appliance => caller.offer(Offer::of(pack(what, &path, None)?)?)?,
+    };
+    print!("{said}");
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Asks, and prints the answer.
 pub(crate) fn ask(order: &Plain, verb: Verb) -> Outcome {
-    print!("{}", Caller::dial(&order.whom)?.ask_whole(verb, "")?);
+    answered(&order.whom, verb)
+}
+
+fn answered(whom: &Whom, verb: Verb) -> Outcome {
+    print!("{}", Caller::dial(whom)?.ask_whole(verb, "")?);
     Ok(ExitCode::SUCCESS)
 }
 
