@@ -257,6 +257,8 @@ pub enum News {
     },
     /// Somebody else has the address that a server gave us, or that we drew.
     Taken(IpAddr),
+    /// Who has this hardware address says that our address is its own.
+    Claimed(IpAddr, [u8; 6]),
 }
 
 impl fmt::Display for News {
@@ -274,6 +276,12 @@ impl fmt::Display for News {
             }
             Self::Lost { address, why } => {
                 write!(to, "address: {address} is ours no longer: {why}; its connections are gone")
+            }
+            Self::Claimed(address, mac) => {
+                let [first, rest @ ..] = mac;
+                write!(to, "address: {address} is claimed by {first:02x}")?;
+                rest.iter().try_for_each(|byte| write!(to, ":{byte:02x}"))?;
+                to.write_str(": we keep it; find out who that is")
             }
             Self::Taken(address) => {
                 write!(to, "address: somebody else has {address}: find out who; trying another")

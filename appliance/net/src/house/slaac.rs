@@ -36,6 +36,8 @@ pub(crate) struct Slaac {
     questions: u8,
     /// When to ask for routers again.
     ask: Instant,
+    /// When something is to be done.
+    due: Instant,
     /// What others were last told of.
     told: Seen,
 }
@@ -89,7 +91,7 @@ impl Slaac {
     pub(crate) fn new(widest: usize, now: Instant) -> Self {
         let (routers, homes, resolvers) = (Vec::new(), Vec::new(), Vec::new());
         let told = Seen::default();
-        Self { widest, routers, homes, resolvers, mtu: None, questions: 0, ask: now, told }
+        Self { widest, routers, homes, resolvers, mtu: None, questions: 0, ask: now, due: now, told }
     }
 
     /// The addresses that are ours, those first from which we like to speak.
@@ -120,6 +122,7 @@ impl Slaac {
         said: &Advertisement,
         draw: impl Fn(u64, u8) -> u64,
     ) {
+        self.due = now;
         self.hear_router(now, from, said.lifetime);
         let fits = |mtu: &u32| *mtu >= NARROWEST && usize::try_from(*mtu).is_ok_and(|mtu| mtu <= self.widest);
         if let Some(mtu) = said.mtu.filter(fits) {
@@ -167,6 +170,7 @@ impl Slaac {
         if !matches!(home.doubt, Doubt::Until(_)) {
             return false;
         }
+        self.due = Instant::START;
         home.tries += 1;
         home.doubt = if home.tries < TRIES { Doubt::New } else { Doubt::Lost };
         home.address = join(home.prefix, draw(home.prefix, home.tries));
@@ -174,7 +178,11 @@ impl Slaac {
     }
 
     /// When [`Self::turn`] has something to do.
-    pub(crate) fn deadline(&self, now: Instant) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
+        self.due
+    }
+
+    fn next(&self, now: Instant) -> Instant {
         let routers = self.routers.iter().chain(&self.resolvers).map(|(_, until)| *until);
         let homes = self.homes.iter().flat_map(|home| {
             let doubt = match home.doubt {
@@ -190,6 +198,15 @@ impl Slaac {
 
     /// What is to be done now, one step at a time.
     pub(crate) fn turn(&mut self, now: Instant) -> Option<Step> {
+        if self.due > now {
+            return None;
+        }
+        let step = self.do_something(now);
+        self.due = if step.is_some() { now } else { self.next(now) };
+        step
+    }
+
+    fn do_something(&mut self, now: Instant) -> Option<Step> {
         self.routers.retain(|(_, until)| *until > now);
         self.resolvers.retain(|(_, until)| *until > now);
         self.homes.retain(|home| home.valid > now);

@@ -16,6 +16,7 @@ use crate::house::slaac::{self, Slaac};
 use crate::out::{Parcel, direct};
 use crate::wire::dhcp::{CLIENT, Heard, SERVER, Said};
 use crate::wire::{Ends, Ip, udp};
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,6 +24,8 @@ use world::{Checksum, Help, Instant, NicFacts};
 
 /// News that wait to be told.
 const NEWS: usize = 16;
+/// The least time between two words in defence of an address.
+const DEFENCE: Duration = Duration::from_secs(10);
 /// Steps of one turn: more follow at once in the next.
 const STEPS: usize = 16;
 
@@ -36,6 +39,8 @@ pub(crate) struct Estate {
     /// The largest packet of either family.
     mtu: [usize; 2],
     widest: usize,
+    /// When somebody was last told that an address is ours.
+    defended: Option<Instant>,
     news: VecDeque<News>,
     telling: Limit,
 }
@@ -49,6 +54,7 @@ impl Estate {
             slaac: config.slaac.then(|| Slaac::new(facts.mtu, now)),
             mtu: [facts.mtu; 2],
             widest: facts.mtu,
+            defended: None,
             news: VecDeque::new(),
             telling: Limit::a_second(4),
         }
@@ -112,9 +118,9 @@ impl Stack {
                 break;
             }
         }
-        let (now, estate) = (self.now, &self.estate);
+        let estate = &self.estate;
         let dhcp = estate.dhcp.as_ref().map(Dhcp::deadline);
-        let slaac = estate.slaac.as_ref().map(|slaac| slaac.deadline(now));
+        let slaac = estate.slaac.as_ref().map(Slaac::deadline);
         [dhcp, slaac].into_iter().flatten().min()
     }
 
@@ -187,8 +193,15 @@ impl Stack {
         true
     }
 
-    /// Hears who says that it has an IPv4 address, or is about to take one.
+    /// Hears who says that it has an IPv4 address, or is about to take one. Ours we keep, and say so now and then
+    /// (RFC 5227 §2.4 b): whoever gives up at a word can be talked off the network.
     pub(super) fn arrive_claim(&mut self, arp: &Arp) {
+        let own = self.neighbours.addresses.is_own(arp.sender.into()) && arp.mac != self.neighbours.mac();
+        if own && self.estate.defended.is_none_or(|at| self.now - at >= DEFENCE) {
+            self.estate.defended = Some(self.now);
+            self.neighbours.announce(arp.sender.into(), &mut self.out);
+            self.estate.tell(self.now, News::Claimed(arp.sender.into(), arp.mac));
+        }
         let claimed = if arp.sender.is_unspecified() { arp.target } else { arp.sender };
         let Some(dhcp) = &mut self.estate.dhcp else { return };
         if let Some(step) = dhcp.hear_of(self.now, claimed, arp.mac) {

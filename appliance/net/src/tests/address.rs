@@ -173,9 +173,18 @@ fn an_address_that_somebody_has_is_declined_and_another_is_sought_later() {
     assert_eq!(news(&mut wire), [News::Taken(GIVEN.into())]);
     lease(&mut wire, |_| {});
     assert_eq!(ours(&wire), [IpAddr::V4(GIVEN)]);
+    news(&mut wire);
     let claim = Arp { is_reply: true, mac: MAC, sender: GIVEN, target: GIVEN };
-    wire.frame(claim.frame(OURS));
-    assert_eq!(ours(&wire), [IpAddr::V4(GIVEN)], "what is in use is not given up for a claim");
+    let claims: usize = (0..1000)
+        .map(|_| {
+            wire.end.arriving.push_back(claim.frame(OURS));
+            wire.net.turn(wire.now, &mut wire.end);
+            wire.end.leaving.drain(..).count()
+        })
+        .sum();
+    assert_eq!((claims, ours(&wire)), (1, vec![IpAddr::V4(GIVEN)]), "what is in use is defended, once");
+    let line = news(&mut wire)[0].to_string();
+    assert!(line.starts_with("address: 10.0.0.1 is claimed by 02:00:00:00:00:02: we keep it"), "{line}");
 }
 
 #[test]
