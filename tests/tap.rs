@@ -31,7 +31,7 @@ impl Tap {
     /// An appliance that is fed and says that it is ready.
     #[must_use]
     pub fn ready() -> Self {
-        let tap = Self::started(true, "", &STATIC);
+        let tap = Self::started(true, "", Way::Process(&STATIC));
         tap.said("ready: ");
         tap
     }
@@ -39,7 +39,24 @@ impl Tap {
     /// The same with more lines in its `gatehouse.toml`.
     #[must_use]
     pub fn with(sheet: &str) -> Self {
-        let tap = Self::started(true, sheet, &STATIC);
+        let tap = Self::started(true, sheet, Way::Process(&STATIC));
+        tap.said("ready: ");
+        tap
+    }
+
+    /// An appliance that may take so many MiB of memory.
+    #[must_use]
+    pub fn limited(memory: u32) -> Self {
+        let tap =
+            Self::started(true, "", Way::Process(&[&STATIC[..], &["--limit", &memory.to_string()]].concat()));
+        tap.said("ready: ");
+        tap
+    }
+
+    /// A microvm with so many MiB of RAM; its `/big.bin` is small.
+    #[must_use]
+    pub fn machine(memory: u32) -> Self {
+        let tap = Self::started(true, "", Way::Machine(memory));
         tap.said("ready: ");
         tap
     }
@@ -47,27 +64,27 @@ impl Tap {
     /// An appliance that is fed and told with these words where it is, or who knows.
     #[must_use]
     pub fn told(words: &[&str]) -> Self {
-        Self::started(true, "", words)
+        Self::started(true, "", Way::Process(words))
     }
 
     /// An appliance that nobody feeds.
     #[must_use]
     pub fn starved() -> Self {
-        Self::started(false, "", &STATIC)
+        Self::started(false, "", Way::Process(&STATIC))
     }
 
-    fn started(fed: bool, sheet: &str, words: &[&str]) -> Self {
+    fn started(fed: bool, sheet: &str, way: Way<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let namespace = namespace();
-        let bundle = bundle(folder.path(), sheet);
+        let size = if let Way::Machine(_) = way { BIG / 8 } else { BIG };
+        let bundle = bundle(folder.path(), sheet, size);
         let daemon = fed.then(|| feeder(folder.path()));
         let console = std::fs::File::create(folder.path().join("console")).expect("a file");
-        let mut command = inside(&namespace, &appliance().to_string_lossy());
-        command.args(["--tap", "tap0", "--bundle", &bundle]).args(words);
-        if fed {
-            let socket = folder.path().join("appliance.entropy");
-            command.args(["--entropy", &format!("listen:{}", socket.display())]);
-        }
+        let socket = folder.path().join("appliance.entropy").to_string_lossy().into_owned();
+        let mut command = match way {
+            Way::Process(words) => process(&namespace, &bundle, fed.then_some(&*socket), words),
+            Way::Machine(memory) => machine(&namespace, &bundle, &socket, memory),
+        };
         command.stderr(console.try_clone().expect("a descriptor")).stdout(console).stdin(Stdio::null());
         let appliance = command.spawn().expect("the appliance starts");
         Self { namespace, folder, daemon, appliance }
@@ -167,6 +184,37 @@ impl Drop for Tap {
     }
 }
 
+/// How an appliance is started.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    /// As a process, with these words more.
+    Process(&'a [&'a str]),
+    /// As a microvm with so many MiB.
+    Machine(u32),
+}
+
+fn process(namespace: &str, bundle: &str, socket: Option<&str>, words: &[&str]) -> Command {
+    let mut command = inside(namespace, &appliance().to_string_lossy());
+    command.args(["--tap", "tap0", "--bundle", bundle]).args(words);
+    if let Some(socket) = socket {
+        command.args(["--entropy", &format!("listen:{socket}")]);
+    }
+    command
+}
+
+fn machine(namespace: &str, bundle: &str, socket: &str, memory: u32) -> Command {
+    let mut qemu = inside(namespace, "qemu-system-x86_64");
+    qemu.args(["-accel", "tcg", "-cpu", "max", "-m", &memory.to_string(), "-nodefaults", "-display", "none"]);
+    qemu.args(["-M", "microvm,isa-serial=on,ioapic2=off,pit=off,pic=off,rtc=on", "-no-reboot"]);
+    qemu.args(["-global", "virtio-mmio.force-legacy=false", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(appliance()).args(["-initrd", bundle, "-append", &STATIC.join(" ")]);
+    qemu.args(["-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no,vnet_hdr=on"]);
+    qemu.args(["-device", "virtio-net-device,netdev=n", "-device", "virtio-serial-device"]);
+    qemu.args(["-chardev", &format!("socket,path={socket},server=on,wait=off,id=e")]);
+    qemu.args(["-device", "virtserialport,chardev=e,name=org.openmirage.entropy.2"]);
+    qemu
+}
+
 fn inside(namespace: &str, program: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, program]);
@@ -197,12 +245,12 @@ fn namespace() -> String {
 }
 
 /// The example with one large file and some lines more, packed.
-fn bundle(folder: &Path, lines: &str) -> String {
+fn bundle(folder: &Path, lines: &str, size: usize) -> String {
     let site = folder.join("site");
     let made = house::run(&["init", &site.to_string_lossy()]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let noise: Vec<u8> =
-        (0_u64..BIG as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        (0_u64..size as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     std::fs::write(site.join("site/big.bin"), noise).expect("the file is written");
     let sheet = site.join("gatehouse.toml");
     let whole = std::fs::read_to_string(&sheet).expect("it was made") + lines;

@@ -1,0 +1,37 @@
+//! Hordes that want to be dear, before what ships with as little memory as it runs in: it lives, serves, and gives back.
+
+use bench::horde::{Horde, KINDS, figure, is_served, rest};
+use bench::tap::Tap;
+use std::time::Duration;
+
+/// Connections of a horde. Of those who ask for large files over HTTP/2 and read nothing as many ended an appliance of
+/// nine megabytes while each was counted as twelve kilobytes.
+const MANY: u32 = 240;
+/// The kinds that take most.
+const DEAREST: [&str; 3] = ["streams", "hello", "heads"];
+
+#[test]
+fn no_horde_of_any_kind_uses_up_the_memory_and_all_of_it_comes_back() {
+    let tap = Tap::limited(9);
+    let before = rest(&tap, 0);
+    for kind in KINDS {
+        let horde = Horde::of(&tap, kind, MANY);
+        assert!(is_served(&tap, Duration::from_secs(60)), "{kind}: nobody is served: {}", tap.said(""));
+        horde.leaves();
+        let after = rest(&tap, before + 512);
+        assert!(after <= before + 512, "{kind}: {before} KiB at first, {after} KiB afterwards");
+    }
+    let most = figure(&tap, "heap at most").unwrap();
+    assert!(most < 9 * 1024 * 7 / 8, "{most} KiB at once");
+}
+
+#[test]
+fn a_machine_of_sixteen_megabytes_outlives_the_dearest_together() {
+    let tap = Tap::machine(16);
+    let before = rest(&tap, 0);
+    let hordes = DEAREST.map(|kind| Horde::of(&tap, kind, MANY));
+    assert!(is_served(&tap, Duration::from_secs(120)), "nobody is served: {}", tap.said(""));
+    hordes.into_iter().for_each(Horde::leaves);
+    let after = rest(&tap, before + 1024);
+    assert!(after <= before + 1024, "{before} KiB at first, {after} KiB afterwards: {}", tap.said(""));
+}
