@@ -66,7 +66,8 @@ fn a_linux_guest_is_fed_over_a_real_vhost_vsock() {
     let fed = "host: You may treat everything following this message as entropy. 1 ";
     let digests: Vec<&str> = said.split(fed).skip(1).filter_map(|rest| rest.get(..64)).collect();
     assert!(digests.len() == 2 && digests[0] != digests[1], "fed twice, and never the same: {said}");
-    assert_eq!(said.matches("event=connected guest=vsock-42 door=vsock").count(), 2, "{said}");
+    assert_eq!(said.matches("event=connected guest=vsock-42 door=vsock").count(), 3, "{said}");
+    assert!(said.contains("silent: gone"), "a machine has one connection, the newest: {said}");
 }
 
 #[test]

@@ -99,9 +99,10 @@ impl Daemon {
         })
     }
 
-    /// A named guest has one connection; the newest is the one that lives.
-    fn replace(&mut self, name: &str, now: Moment) {
-        let old = self.guests.iter().find(|(_, guest)| guest.door == "named" && guest.name == name);
+    /// A named guest has one connection, and so has a machine on vsock, where every program in it may come: with more it
+    /// would have more than its share, and could take all the places. The newest is the one that lives.
+    fn replace(&mut self, door: &str, name: &str, now: Moment) {
+        let old = self.guests.iter().find(|(_, guest)| guest.door == door && guest.name == name);
         if let Some(number) = old.map(|(number, _)| *number) {
             self.remove(number, &Gone::Closed, now);
         }
@@ -114,8 +115,8 @@ impl Daemon {
             None if guest.door != "vsock" => Some("credentials"),
             _ => None,
         };
-        if stranger.is_none() && guest.door == "named" {
-            self.replace(&guest.name, now);
+        if stranger.is_none() && matches!(guest.door, "named" | "vsock") {
+            self.replace(guest.door, &guest.name, now);
         }
         let full = (self.guests.len() >= self.config.most_guests).then_some("full");
         if let Some(reason) = stranger.or(full) {
