@@ -22,6 +22,8 @@ struct Wire {
     arriving: VecDeque<(Vec<u8>, Checksum)>,
     /// For each of four ports of ours: what the stack expects, and what it has sent.
     at: [(u32, u32); 4],
+    /// The number of its last question to a DHCP server.
+    xid: [u8; 4],
 }
 
 pub struct Bench {
@@ -46,7 +48,10 @@ impl Nic for Wire {
     fn send(&mut self, frame: &[u8], _: Help) -> Result<(), Full> {
         assert!(frame.len() <= MTU + 14, "a frame of {} bytes", frame.len());
         match ([frame[12], frame[13]], frame[23]) {
+            // Who asks from nowhere wants to hear that nobody has the address.
+            ([8, 6], _) if frame[28..32] == [0; 4] => {}
             ([8, 6], _) if frame[21] == 1 && frame[28..32] != frame[38..42] => self.answer(frame),
+            ([8, 0], 17) if frame[36..38] == [0, 67] => self.xid.copy_from_slice(&frame[46..50]),
             ([8, 0], 6) => self.note(&frame[34..]),
             _ => {}
         }
@@ -77,7 +82,7 @@ impl Bench {
         let wire = Wire::default();
         let cidr = |address: &str, prefix| Cidr { address: address.parse().unwrap(), prefix };
         let addresses = vec![cidr("10.0.0.1", 24), cidr("fd00::1", 64)];
-        let config = Config { addresses, budget: BUDGET, ..Config::default() };
+        let config = Config { addresses, dhcp: true, slaac: true, budget: BUDGET, ..Config::default() };
         let net = Net::new(config, wire.facts(), Keys::new([7; 64]), Instant::START).unwrap();
         let listener = net.handle().listen(80).unwrap();
         let now = Instant::START + Duration::from_secs(1000);
@@ -107,6 +112,28 @@ impl Bench {
         tcp.extend(rest);
         let frame = [&OURS[..], &THEIRS, &[8, 0], &ip(&tcp)].concat();
         self.frame(&frame, Checksum::Verified);
+    }
+
+    /// What a DHCP server answers: the address that it gives, and options.
+    pub fn server(&mut self, bytes: &[u8]) {
+        let Some((yours, options)) = bytes.split_first_chunk::<4>() else { return };
+        let mut said = vec![0; 236];
+        said[..3].copy_from_slice(&[2, 1, 6]);
+        said[4..8].copy_from_slice(&self.wire.xid);
+        said[16..20].copy_from_slice(yours);
+        said[28..34].copy_from_slice(&OURS);
+        said.extend([99, 130, 83, 99]);
+        said.extend(&options[..options.len().min(1000)]);
+        let len = (said.len() as u16 + 8).to_be_bytes();
+        let datagram = [&[0, 67, 0, 68, len[0], len[1], 0, 0], &said[..]].concat();
+        let mut packet = ip(&datagram);
+        packet[9] = 17;
+        packet[10..12].fill(0);
+        let sum: u32 =
+            packet[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        self.frame(&[&OURS[..], &THEIRS, &[8, 0], &packet].concat(), Checksum::Verified);
     }
 
     /// Lets time pass, or does to one stream or all what a layer above may do.

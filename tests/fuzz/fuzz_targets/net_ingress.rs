@@ -10,7 +10,8 @@ use world::Checksum;
 fuzz_target!(|input: &[u8]| {
     let mut bench = Bench::new();
     for (what, bytes) in pieces(input) {
-        match what & 7 {
+        match what & 15 {
+            8 => bench.server(bytes),
             0 => bench.frame(bytes, Checksum::Unknown),
             1 => bench.frame(bytes, Checksum::Verified),
             2 | 3 => bench.segment(bytes),

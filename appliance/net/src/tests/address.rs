@@ -458,24 +458,29 @@ fn an_address_that_somebody_has_is_drawn_again_and_one_of_ours_is_defended() {
 #[test]
 fn nothing_that_servers_and_routers_say_makes_the_stack_panic() {
     let mut wire = nowhere(true, true);
-    wire.pass(Duration::from_secs(2));
-    let (xid, ..) = *asked(&mut wire).last().unwrap();
-    let good = [told(&offer(Message::Offer, xid)), advert(ROUTER, 1800, &[good_prefix("2001:db8:1::")])];
-    let mut dice = super::cable::Dice(5);
+    let (mut dice, mut xid, mut had) = (super::cable::Dice(5), 0, 0);
     for round in 0..40_000_u64 {
-        let mut odd = good[usize::from(round % 2 == 0)].clone();
-        for _ in 0..=dice.roll(3) {
+        xid = asked(&mut wire).last().map_or(xid, |(last, ..)| *last);
+        let kinds = [Message::Offer, Message::Offer, Message::Ack, Message::Ack, Message::Nak];
+        let kind = kinds[dice.roll(5) as usize];
+        let lease = [11, 100, 4000, u32::MAX][dice.roll(4) as usize];
+        let mut odd = match round % 2 {
+            0 => advert(ROUTER, 1800, &[good_prefix(&format!("2001:db8:{:x}::", dice.roll(9)))]),
+            _ => told(&Heard { lease: Some(lease), ..offer(kind, xid) }),
+        };
+        for _ in 0..dice.roll(4) {
             let at = dice.roll(odd.len() as u64) as usize;
             odd[at] = dice.roll(256) as u8;
         }
-        odd.truncate(odd.len() - dice.roll(4) as usize);
+        odd.truncate(odd.len() - (dice.roll(12) / 9) as usize);
         repair(&mut odd);
         wire.frame(odd);
-        if round % 64 == 0 {
-            wire.pass(Duration::from_secs(dice.roll(100)));
-            wire.others.clear();
+        had += usize::from(ours(&wire).iter().any(IpAddr::is_ipv4));
+        if round % 16 == 0 {
+            wire.pass(Duration::from_millis(1 << dice.roll(20)));
         }
     }
+    assert!(had > 100, "there was an address now and then: {had}");
 }
 
 /// Messages of servers and routers that lie, and of those who know nothing.
