@@ -44,7 +44,64 @@ key = "tls/localhost.key"
 
 /// What is written in the sheet's place (or behind it, from the `+` on), the line that must be named (0:
 /// none), and a piece of the sentence.
-const MISTAKES: [(&str, usize, &str); 78] = [
+const MISTAKES: [(&str, usize, &str); 98] = [
+    // Proxies.
+    ("+[[site.proxy]]\npath = \"/a\"", 9, "this proxy has no upstreams"),
+    ("+[[site.proxy]]\nupstreams = \"http://192.0.2.1\"", 9, "this proxy has no path"),
+    ("+[[site.proxy]]\npath = \"a\"\nupstreams = \"http://192.0.2.1\"", 10, "is no path"),
+    ("+[[site.proxy]]\npath = \"/a/../b\"\nupstreams = \"http://192.0.2.1\"", 10, "is no path"),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"192.0.2.1:80\"",
+        11,
+        "does not begin with http:// or https://",
+    ),
+    ("+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://127.0.0.1:8080\"", 11, "leads nowhere"),
+    ("+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://localhost:8080\"", 11, "leads nowhere"),
+    ("+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1:0\"", 11, "has no port"),
+    ("+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1/b\"", 11, "more than a host and a port"),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.300\"",
+        11,
+        "neither an address nor a name",
+    ),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = [\"http://192.0.2.1\", \"https://192.0.2.2\"]",
+        11,
+        "speak TLS and some do not",
+    ),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = [\"http://192.0.2.1\", \"http://192.0.2.1:80\"]",
+        11,
+        "is named twice",
+    ),
+    ("+[[site.proxy]]\npath = \"/a\"\nupstreams = \"https://192.0.2.1\"", 9, "which CA signs"),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1\"\nbalance = \"fair\"",
+        12,
+        "there is no balance",
+    ),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1\"\ntls = { authorities = \"tls/ca.pem\" }",
+        9,
+        "speaks TLS",
+    ),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1\"\nhealth = { path = \"x\" }",
+        12,
+        "begin it with a slash",
+    ),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1\"\nupstream = 1",
+        12,
+        "upstreams was meant?",
+    ),
+    (
+        "+[[site.proxy]]\npath = \"/a\"\nupstreams = \"http://192.0.2.1\"\n[[site.proxy]]\npath = \"/a/\"\nupstreams = \"http://192.0.2.1\"",
+        13,
+        "has /a/ already",
+    ),
+    ("1i trusted-proxies = [\"10.0.0.0/40\"]", 1, "is no address and no network"),
+    ("1i resolvers = [\"dns.example\"]", 1, "is no address of a name server"),
     // What is not TOML.
     ("+= 1", 9, "this is not TOML"),
     ("+a = \n", 9, "this is not TOML"),

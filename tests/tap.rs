@@ -36,7 +36,7 @@ impl Tap {
         tap
     }
 
-    /// The same with more lines in its `gatehouse.toml`.
+    /// The same with more lines in its `gatehouse.toml`: at its end, and what stands before a line `---` at its top.
     #[must_use]
     pub fn with(sheet: &str) -> Self {
         let tap = Self::started(true, sheet, Way::Process(&STATIC));
@@ -253,7 +253,8 @@ fn bundle(folder: &Path, lines: &str, size: usize) -> String {
         (0_u64..size as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     std::fs::write(site.join("site/big.bin"), noise).expect("the file is written");
     let sheet = site.join("gatehouse.toml");
-    let whole = std::fs::read_to_string(&sheet).expect("it was made") + lines;
+    let (top, end) = lines.split_once("---\n").unwrap_or(("", lines));
+    let whole = top.to_owned() + &std::fs::read_to_string(&sheet).expect("it was made") + end;
     std::fs::write(&sheet, whole.replace("DIR", &folder.to_string_lossy())).expect("it is written");
     let bundle = folder.join("bundle").to_string_lossy().into_owned();
     let packed = house::run(&["pack", &site.to_string_lossy(), "-o", &bundle]);

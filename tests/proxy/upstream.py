@@ -1,5 +1,5 @@
 """An upstream with manners and without, on bare sockets. Each line that it prints is something that it saw."""
-import socket, sys, threading, time
+import socket, ssl, sys, threading, time
 
 
 def say(*words):
@@ -84,6 +84,12 @@ def answer(sock, path, head, rest):
 def serve(sock):
     with sock:
         try:
+            if ANNOUNCED:
+                head = sock.recv(16, socket.MSG_WAITALL)
+                rest = sock.recv(int.from_bytes(head[14:], "big"), socket.MSG_WAITALL)
+                say("announced", head[:14].hex(), rest.hex())
+            if TLS:
+                sock = TLS.wrap_socket(sock, server_side=True)
             while True:
                 head, rest = head_of(sock)
                 if head is None:
@@ -96,6 +102,10 @@ def serve(sock):
             pass
 
 
+TLS, ANNOUNCED = None, "announced" in sys.argv
+if len(sys.argv) > 3:
+    TLS = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    TLS.load_cert_chain(sys.argv[2], sys.argv[3])
 server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
 say("listening")
 while True:

@@ -92,7 +92,7 @@ macro_rules! records {
 numbers! { u8 u16 u32 u64 }
 
 records! {
-    Estate { profile, default_site, https_port, limits, trusted, announcers, sites }
+    Estate { profile, default_site, https_port, limits, trusted, announcers, resolvers, sites }
     Limits { idle, head, stall, floor, head_bytes, head_lines, target, requests, streams }
     Site { names, chain, ocsp, clients, hsts, errors, redirects, figures, headers, proxies }
     Authority { certificates, revoked }

@@ -4,6 +4,8 @@
 
 mod proxy;
 
+use core::net::IpAddr;
+
 pub use proxy::{Health, Network, Proxy, Target, Verified, Waits};
 
 /// All that is configured.
@@ -21,6 +23,8 @@ pub struct Estate {
     pub trusted: Vec<Network>,
     /// Whose connections begin with a header of the PROXY protocol.
     pub announcers: Vec<Network>,
+    /// Who is asked for the addresses of names; those that the network names, if there are none here.
+    pub resolvers: Vec<IpAddr>,
     /// The sites.
     pub sites: Vec<Site>,
 }

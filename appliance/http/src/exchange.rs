@@ -28,7 +28,14 @@ pub(crate) struct Exchange {
     moved: Cell<usize>,
     /// Bytes read since the last request.
     unasked: Cell<usize>,
+    /// Of the last request more may be on the line, which must not be taken for another request.
+    midway: Cell<bool>,
 }
+
+/// How many bytes a peer may say beside each piece of a body that we take: what its frame and its windows cost.
+const BESIDE: usize = 64;
+/// For so many bytes that we write it may say one: it opens windows.
+const WRITTEN: usize = 256;
 
 impl Exchange {
     pub(crate) fn new(timers: Timers) -> Rc<Self> {
@@ -51,6 +58,7 @@ impl Exchange {
             owing: Cell::new(None),
             moved: Cell::new(0),
             unasked: Cell::new(0),
+            midway: Cell::new(false),
         })
     }
 
@@ -107,6 +115,20 @@ impl Exchange {
         self.unasked.set(self.unasked.get().saturating_add(count));
     }
 
+    /// A piece of a body was taken: that much was wanted.
+    pub(crate) fn took(&self, count: usize) {
+        self.unasked.set(self.unasked.get().saturating_sub(count.saturating_add(BESIDE)));
+    }
+
+    /// Whether of the last request more may be on the line.
+    pub(crate) fn midway(&self, midway: bool) {
+        self.midway.set(midway);
+    }
+
+    pub(crate) fn is_midway(&self) -> bool {
+        self.midway.get()
+    }
+
     pub(crate) fn unasked(&self) -> usize {
         self.unasked.get()
     }
@@ -114,6 +136,7 @@ impl Exchange {
     /// Bytes went down the line.
     pub(crate) fn wrote(&self, count: usize) {
         self.flushed.set(false);
+        self.unasked.set(self.unasked.get().saturating_sub(count / WRITTEN));
         self.moved.set(self.moved.get().saturating_add(count));
     }
 
@@ -178,6 +201,11 @@ impl Open {
         if core::mem::replace(&mut self.owed, owes) != owes {
             self.exchange.owes(owes);
         }
+    }
+
+    /// The exchange that it belongs to.
+    pub(crate) fn exchange(&self) -> Rc<Exchange> {
+        self.exchange.clone()
     }
 
     /// See [`Exchange::broke`].

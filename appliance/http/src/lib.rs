@@ -28,6 +28,7 @@ mod one;
 mod page;
 mod path;
 mod porter;
+mod proxied;
 mod ranges;
 mod relay;
 mod reply;
@@ -42,6 +43,7 @@ pub use bundle::Coding;
 pub use figures::Figures;
 pub use house::{Found, House, Leaf, Notice, Shelf, Site, Source, Variant};
 pub use limits::Limits;
+pub use proxied::announced;
 pub use relay::{Relay, Standing};
 pub use wire::{Dial, Dialed, Trunk, Wire};
 

@@ -169,7 +169,11 @@ impl Desk {
             // A goodbye would say that all was said.
             return After::Gone;
         }
-        if good && asked { After::Stay(stream, parts.read_buf) } else { After::Leave(stream) }
+        if good && asked && !self.exchange.is_midway() {
+            After::Stay(stream, parts.read_buf)
+        } else {
+            After::Leave(stream)
+        }
     }
 
     /// Ready when the peer's time is up: true if it did too little with it.
@@ -219,6 +223,7 @@ impl Service<Request<Incoming>> for Answers {
         let unseen = count > self.before;
         let last = count.saturating_add(1) >= house.limits.requests || house.notice.moving.is_rung();
         let body = !request.body().is_end_stream();
+        exchange.midway(body);
         let (head, question) = request.into_parts();
         if let Some(way) = answer::way(house, visit, &head).filter(|_| !unseen) {
             let errand = self.desk.errand(&way);

@@ -117,6 +117,7 @@ fn whole(ground: &Ground<'_>, top: Table<'_>) -> Plan {
     plan.estate.limits = top.table("limits").map(limits).unwrap_or_default();
     plan.estate.trusted = proxy::networks(&top, "trusted-proxies");
     plan.estate.announcers = proxy::networks(&top, "proxy-protocol-from");
+    plan.estate.resolvers = proxy::resolvers(&top);
     plan.ticket = top.text("ticket-secret").and_then(|written| ticket(ground, &written));
     let mut names = BTreeMap::new();
     for (number, table) in top.tables("site").into_iter().enumerate() {

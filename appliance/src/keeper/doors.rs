@@ -7,6 +7,7 @@ use super::means::Means;
 use bundle::Bundle;
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
+use core::net::SocketAddr;
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
@@ -146,8 +147,22 @@ impl Rooms {
         }
     }
 
-    async fn greet(&self, stream: Stream, port: u16, tasks: Tasks) {
-        let (peer, local) = (stream.peer(), stream.local());
+    /// Both ends of a connection: as a balancer in front of us tells them, where one is listed.
+    async fn ends(&self, stream: &mut Stream, tasks: &Tasks) -> Option<(SocketAddr, SocketAddr)> {
+        let ends = (stream.peer(), stream.local());
+        let announces =
+            |bundle: &Rc<Bundle>| bundle.estate().announcers.iter().any(|one| one.has(ends.0.ip()));
+        if !self.bundle.borrow().as_ref().is_some_and(announces) {
+            return Some(ends);
+        }
+        match tasks.timers().within(PATIENCE, http::announced(stream)).await {
+            Ok(Ok(told)) => Some(told.unwrap_or(ends)),
+            _ => None,
+        }
+    }
+
+    async fn greet(&self, mut stream: Stream, port: u16, tasks: Tasks) {
+        let Some((peer, local)) = self.ends(&mut stream, &tasks).await else { return self.tally.refused() };
         // The site that the handshake chooses is one of this house.
         let (front, house) = (self.front.borrow().clone(), self.house.borrow().clone());
         let greeted = front.accept(stream, port, tasks.timers(), PATIENCE).await;
@@ -169,8 +184,8 @@ impl Rooms {
         http::serve(Secure(session), visit, house, tasks).await;
     }
 
-    async fn talk(&self, stream: Stream, port: u16, tasks: Tasks) {
-        let (peer, local) = (stream.peer(), stream.local());
+    async fn talk(&self, mut stream: Stream, port: u16, tasks: Tasks) {
+        let Some((peer, local)) = self.ends(&mut stream, &tasks).await else { return self.tally.refused() };
         let (server_name, tls, client) = (None, None, None);
         let visit =
             Visit { peer, local, port, secure: false, server_name, site: None, h2: false, tls, client };

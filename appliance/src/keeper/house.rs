@@ -116,7 +116,8 @@ fn out_of_a_bundle(
         front.make_tickets_from(TicketSecret::shared(shared).map_err(BadHouse::Ticket)?);
     }
     let tickets_are_shared = secrets.ticket().is_some();
-    let (mut house, exchange) = (House::of(bundle.clone()), Exchange::default());
+    let exchange = Exchange::new(estate.resolvers.clone());
+    let mut house = House::of(bundle.clone());
     for site in &mut house.sites {
         let name = site.words.names.first().map_or("without a name", String::as_str);
         let relays = site.words.proxies.iter().map(|words| exchange.relay(words, name, calendar));
@@ -179,7 +180,7 @@ fn of_one_shelf<W: World>(
     let house =
         House { sites, default_site: Some(0), limits, https_port, plainly, trusted, figures: None, notice };
     let front = front(vec![site], Some(0), calendar)?;
-    let exchange = Exchange::default();
+    let exchange = Exchange::new(Vec::new());
     Ok(Furnished { front, tickets_are_shared: false, house, exchange, bundle: None })
 }
 

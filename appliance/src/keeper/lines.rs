@@ -1,9 +1,10 @@
 //! Lines to upstreams: connections outward, with TLS on them where the operator wants it.
 
 use super::house::BadHouse;
+use super::resolver::Resolver;
 use bundle::{Proxy, Target, Verified};
 use core::cell::RefCell;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -15,11 +16,16 @@ use std::rc::Rc;
 use tasks::{Tasks, Timers};
 use tls::{Calendar, Caller, Expected, Flaw, Profile, Session, Trust};
 
-/// Whoever calls outward: the stack and the clock of the life that we are in.
-#[derive(Clone, Default)]
-pub(super) struct Exchange(Rc<RefCell<Option<(Handle, Timers)>>>);
+/// Whoever calls outward: the stack and the clock of the life that we are in, and what is known of names.
+#[derive(Clone)]
+pub(super) struct Exchange(Rc<RefCell<Option<(Handle, Timers)>>>, Rc<Resolver>);
 
 impl Exchange {
+    /// Nobody calls before a life begins. Names are asked of these servers, or of those that the network names.
+    pub(super) fn new(resolvers: Vec<IpAddr>) -> Self {
+        Self(Rc::default(), Rc::new(Resolver::new(resolvers)))
+    }
+
     /// A life begins: from now on its stack is used.
     pub(super) fn begin(&self, handle: Handle, tasks: &Tasks) {
         self.0.replace(Some((handle, tasks.timers().clone())));
@@ -67,10 +73,11 @@ impl Dial for Line {
     fn dial(&self, preface: Vec<u8>) -> Dialed {
         let (exchange, caller, patience) =
             (self.exchange.0.borrow().clone(), self.caller.clone(), self.patience);
-        let address = self.target.host.parse().map(|host| SocketAddr::new(host, self.target.port));
+        let (resolver, target) = (self.exchange.1.clone(), self.target.clone());
         Box::pin(async move {
             let (handle, timers) = exchange.ok_or(io::ErrorKind::NotConnected)?;
-            let address = address.map_err(|_| io::ErrorKind::AddrNotAvailable)?;
+            let address = resolver.address(&target.host, &handle, &timers).await?;
+            let address = SocketAddr::new(address, target.port);
             let mut stream = handle.connect(None, address).await.map_err(|error| kind(&error))?;
             say(&mut stream, &preface).await?;
             let Some(caller) = caller else { return Ok(Box::new(Plain(stream)) as Trunk) };

@@ -1,7 +1,7 @@
 //! Bodies on their way through: streams on which nobody waits for ever.
 
 use super::heads;
-use crate::exchange::Open;
+use crate::exchange::{Exchange, Open};
 use crate::page::Page;
 use bundle::Broken;
 use bytes::Bytes;
@@ -62,6 +62,8 @@ impl Progress {
 
 /// The body of a request on its way to an upstream.
 pub(super) struct Upload {
+    /// The client's side of it.
+    front: Option<Rc<Exchange>>,
     question: Question,
     progress: Rc<Progress>,
     pace: Pace,
@@ -69,12 +71,24 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(question: Question, progress: Rc<Progress>, pace: Pace, most: u64) -> Self {
-        let upload = Self { question, progress, pace, left: most };
+    pub(super) fn new(
+        front: Option<Rc<Exchange>>,
+        question: Question,
+        progress: Rc<Progress>,
+        pace: Pace,
+        most: u64,
+    ) -> Self {
+        let upload = Self { front, question, progress, pace, left: most };
         if upload.is_end_stream() {
-            upload.progress.end(upload.pace.timers.now());
+            upload.end();
         }
         upload
+    }
+
+    /// All of it was there.
+    fn end(&self) {
+        self.front.iter().for_each(|front| front.midway(false));
+        self.progress.end(self.pace.timers.now());
     }
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -89,13 +103,14 @@ impl Upload {
                     return self.fail(Fault::Long);
                 };
                 self.left = left;
+                self.front.iter().for_each(|front| front.took(data.len()));
                 self.pace.moved(data.len());
                 Frame::data(data)
             }
             Err(frame) => cleaned(frame),
         };
         if self.is_end_stream() {
-            self.progress.end(self.pace.timers.now());
+            self.end();
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -118,7 +133,7 @@ impl Body for Upload {
             Poll::Ready(Some(Ok(frame))) => self.look(frame),
             Poll::Ready(Some(Err(_))) => self.fail(Fault::Gone),
             Poll::Ready(None) => {
-                self.progress.end(self.pace.timers.now());
+                self.end();
                 Poll::Ready(None)
             }
             Poll::Pending if self.pace.poll_too_slow(context).is_ready() => self.fail(Fault::Slow),

@@ -270,8 +270,8 @@ impl Call<'_> {
         let progress = Rc::new(Progress::default());
         let limits = &self.errand.house.limits;
         let pace = Pace::new(timers, limits.stall, limits.floor);
-        let upload =
-            Upload::new(passage.question.clone(), progress.clone(), pace, self.errand.relay.words.body);
+        let (front, question) = (passage.open.as_ref().map(Open::exchange), passage.question.clone());
+        let upload = Upload::new(front, question, progress.clone(), pace, self.errand.relay.words.body);
         let request = Request::from_parts(head.clone(), upload);
         let waits = Waits::of(&self.errand.relay, timers, &exchange);
         let answer = waits.head(sender.send_request(request), &mut connection, &progress).await;
@@ -437,7 +437,7 @@ pub(super) async fn ask(
     let Ok((mut sender, mut connection)) = builder.await else { return false };
     let progress = Rc::new(Progress::default());
     let pace = Pace::new(timers, Duration::ZERO, 0);
-    let upload = Upload::new(Rc::default(), progress.clone(), pace, 0);
+    let upload = Upload::new(None, Rc::default(), progress.clone(), pace, 0);
     let (head, stall) = (Errand::seconds(words.waits.head), Errand::seconds(words.waits.stall));
     let waits = Waits { timers: timers.clone(), exchange, head, stall };
     let answer =

@@ -1,7 +1,7 @@
 //! `[[site.proxy]]`: paths that other servers answer, and who may say on whose behalf it asks.
 
 use super::table::{At, Table};
-use super::{Ground, papers};
+use super::{Ground, papers, site};
 use bundle::{Health, Network, Proxy, Target, Verified, Waits};
 use std::net::IpAddr;
 
@@ -134,19 +134,50 @@ fn target(written: &str) -> Result<(Target, bool), Why> {
 }
 
 fn is_reachable(host: &str) -> Result<(), Why> {
-    let Ok(address) = host.parse::<IpAddr>() else {
-        return Err(("has no address", "write the address of the upstream: no names are looked up yet"));
-    };
+    const NETWORK: &str = "write the address that the upstream has on the network";
+    let Ok(address) = host.parse::<IpAddr>() else { return is_name(host) };
     if address.is_loopback() {
+        return Err((
+            "leads nowhere: the appliance is a machine of its own and nobody else is there",
+            NETWORK,
+        ));
+    }
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(("is no address of one host", NETWORK));
+    }
+    Ok(())
+}
+
+/// A name that a name server could know.
+fn is_name(host: &str) -> Result<(), Why> {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or(host);
+    if site::bad_name(&host.to_ascii_lowercase()).is_some() || last.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err((
+            "has neither an address nor a name of a host",
+            "write http://192.0.2.10 or http://app.example.org",
+        ));
+    }
+    if last.eq_ignore_ascii_case("localhost") {
         return Err((
             "leads nowhere: the appliance is a machine of its own and nobody else is there",
             "write the address that the upstream has on the network",
         ));
     }
-    if address.is_unspecified() || address.is_multicast() {
-        return Err(("is no address of one host", "write the address that the upstream has on the network"));
-    }
     Ok(())
+}
+
+/// Name servers, if the operator names some.
+pub(crate) fn resolvers(top: &Table<'_>) -> Vec<IpAddr> {
+    let read = |written: At<&str>| {
+        let address = written.value.parse::<IpAddr>().ok().filter(|address| !address.is_loopback());
+        if address.is_none() {
+            let what = format!("{:?} is no address of a name server", written.value);
+            top.complaints().wrong(&written.place, what, "write it as resolvers = [\"192.0.2.1\"]");
+        }
+        address
+    };
+    top.texts("resolvers").into_iter().filter_map(read).collect()
 }
 
 fn least(table: &Table<'_>) -> bool {

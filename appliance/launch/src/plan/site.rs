@@ -70,7 +70,7 @@ fn names(table: &Table<'_>) -> Vec<At<String>> {
 }
 
 /// What is wrong with a name, and what would help.
-fn bad_name(name: &str) -> Option<(String, String)> {
+pub(super) fn bad_name(name: &str) -> Option<(String, String)> {
     let host = name.strip_prefix("*.").unwrap_or(name);
     let sentence = |what: &str| format!("{name:?} {what}");
     if name.contains("://") || name.contains('/') {

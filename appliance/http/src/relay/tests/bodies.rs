@@ -124,3 +124,17 @@ fn a_client_that_sends_no_more_still_hears_its_answer() {
     client.turn();
     ended(&client.hear(), "200");
 }
+
+#[test]
+fn what_follows_a_body_that_breaks_is_no_request() {
+    for chunk in ["ffffffffffffffff1", "-1", "x", "1\r\nabc"] {
+        let (mut client, far, relay) = one(words());
+        let head = "POST /a HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = client.ask(&format!("{head}{chunk}\r\nGET /hidden HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        ended(&answer, "400");
+        assert_eq!((answer.matches("HTTP/1.1").count(), far.calls()), (1, 1), "{chunk}: {answer}");
+        assert!(client.is_closed());
+        client.close();
+        nothing_is_left(&mut client, &relay, &far);
+    }
+}
