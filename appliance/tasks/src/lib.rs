@@ -45,6 +45,12 @@ impl Tasks {
         Self { watch: Some(watch), ..self.clone() }
     }
 
+    /// The same tasks; those that are spawned by this value are watched over by nobody.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { watch: None, ..self.clone() }
+    }
+
     /// Starts a task and lets it live until it is done.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let Some(watch) = self.watch.clone() else { return self.executor.spawn(task).detach() };

@@ -417,7 +417,8 @@ impl Rest {
         if clean && keep {
             let parts = connection.into_parts();
             if parts.read_buf.is_empty() {
-                upstream.rest(parts.io.into_stream(), &tasks);
+                // It may outlive the client that it was opened for.
+                upstream.rest(parts.io.into_stream(), &tasks.beside());
             }
         }
     }
