@@ -12,7 +12,7 @@ use crate::represent::{put, represent, whole};
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode, Uri};
+use hyper::{Method, Response, StatusCode, Uri, Version};
 use std::rc::Rc;
 
 /// Where certificate authorities look for their challenges, over plain HTTP.
@@ -96,7 +96,7 @@ const NO_SITE: Why = (StatusCode::NOT_FOUND, "There is no site of that name here
 
 /// The site that was meant, if this connection may ask it, and the host's name.
 fn find_site<'a>(house: &'a House, visit: &Visit, head: &Parts) -> Result<(&'a Site, String), Why> {
-    let host = host(head).ok_or(NO_HOST)?;
+    let host = host(head).or_else(|| unnamed(house, visit, head)).ok_or(NO_HOST)?;
     if visit.server_name.as_deref().is_some_and(|name| !name.eq_ignore_ascii_case(&host)) {
         return Err(OTHER_NAME);
     }
@@ -104,6 +104,19 @@ fn find_site<'a>(house: &'a House, visit: &Visit, head: &Parts) -> Result<(&'a S
     let chosen = if visit.secure { visit.site } else { house.site_named(&host).or(house.default_site) };
     let site = chosen.and_then(|place| house.sites.get(place)).ok_or(NO_SITE)?;
     Ok((site, host))
+}
+
+/// The name that is meant by a request which need not name one: the oldest kind, in which load balancers ask whether we
+/// live.
+fn unnamed(house: &House, visit: &Visit, head: &Parts) -> Option<String> {
+    let named = head.headers.contains_key(header::HOST) || head.uri.authority().is_some();
+    if named || head.version != Version::HTTP_10 {
+        return None;
+    }
+    let place = if visit.secure { visit.site } else { house.default_site };
+    let first = || place.and_then(|place| house.sites.get(place)?.words.names.first()).map(String::as_str);
+    let name = visit.server_name.as_deref().or_else(first)?;
+    (!name.starts_with('*')).then(|| name.to_owned())
 }
 
 /// The host that a request names: in lower case, without its port and without the dot of the root.

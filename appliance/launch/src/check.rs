@@ -21,11 +21,15 @@ pub(crate) fn check(order: &Order) -> Outcome {
     print!("{complaints}");
     let mistakes = complaints.mistakes();
     if mistakes > 0 {
-        let many = if mistakes == 1 { "mistake" } else { "mistakes" };
-        println!("{mistakes} {many}");
+        println!("{}", count(mistakes, "mistake"));
         return Ok(ExitCode::FAILURE);
     }
     let pages: usize = plan.pages.iter().map(Vec::len).sum();
-    println!("{}: {} sites, {pages} pages, no mistake", order.folder.display(), plan.estate.sites.len());
+    let (sites, folder) = (plan.estate.sites.len(), order.folder.display());
+    println!("{folder}: {}, {}, no mistake", count(sites, "site"), count(pages, "page"));
     Ok(ExitCode::SUCCESS)
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

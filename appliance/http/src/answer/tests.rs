@@ -58,6 +58,23 @@ fn an_address_finds_its_page_or_the_way_to_it() {
 }
 
 #[test]
+fn only_the_oldest_requests_need_not_name_their_host() {
+    for (head, wanted) in [
+        ("GET / HTTP/1.0\r\n\r\n", "200"),
+        ("GET / HTTP/1.0\r\nHost: b.example\r\n\r\n", "200"),
+        ("GET / HTTP/1.0\r\nHost: \r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+    ] {
+        assert_eq!(status(&said(house(), visit(), head)), wanted, "{head}");
+    }
+    let plain = Visit { secure: false, site: None, ..visit() };
+    let answer = said(House { default_site: Some(0), ..house() }, plain.clone(), "GET /x HTTP/1.0\r\n\r\n");
+    assert_eq!(field(&answer, "location"), "https://a.example/x");
+    let answer = said(House { default_site: None, ..house() }, plain, "GET /x HTTP/1.0\r\n\r\n");
+    assert_eq!(status(&answer), "400");
+}
+
+#[test]
 fn only_fetching_is_allowed() {
     for (method, wanted) in
         [("OPTIONS", "204"), ("POST", "405"), ("DELETE", "405"), ("TRACE", "405"), ("BREW", "405")]
