@@ -4,6 +4,7 @@ use super::figures::Tally;
 use super::well;
 use core::fmt::{Display, Write as _};
 use entropy::pool::Diet;
+use entropy::protocol::Version;
 use net::Figures;
 
 /// What the appliance is doing.
@@ -64,6 +65,7 @@ impl Report<'_> {
     /// For Prometheus.
     pub(super) fn numbers(&self) -> String {
         let (net, mut page) = (&self.net, Page(String::with_capacity(8192)));
+        let entropy = well::provenance();
         page.gauge("up_seconds", "Time since the appliance began.", self.tally.up().as_secs());
         page.gauge("serving", "1 while the doors are open.", u8::from(self.mood == Mood::Serving));
         page.gauge("memory_used_bytes", "Bytes of the heap in use.", runtime::heap::in_use());
@@ -94,11 +96,26 @@ impl Report<'_> {
             ("handshakes_failed", "Handshakes of TLS that did not.", self.tally.failed()),
             ("reloads", "Bundles that took another one's place.", self.tally.reloads().0),
             ("reloads_refused", "Bundles that were offered and could not.", self.tally.reloads().1),
-            ("entropy_reseeds", "How often the host has fed the pool.", well::provenance().reseeds),
+            ("entropy_reseeds", "How often the host has fed the pool.", entropy.reseeds),
+            (
+                "entropy_bits",
+                "Bits of the host that passed the health tests and were counted.",
+                entropy.credited,
+            ),
+            (
+                "entropy_complaints",
+                "What there was to complain of the host.",
+                entropy.complaints.iter().sum(),
+            ),
+            ("entropy_refused", "Draws refused between a copy and the next seed.", entropy.refused),
+            ("copies", "Times that this machine was copied or put back in time.", entropy.forks),
         ] {
             page.counter(name, about, value);
         }
-        page.gauge("entropy_fed", "1 while the host feeds the pool.", u8::from(well::diet() == Diet::Fed));
+        page.gauge("entropy_fed", "1 while the host feeds the pool.", u8::from(entropy.diet == Diet::Fed));
+        page.gauge("entropy_age_seconds", "Time since the pool took a seed up.", entropy.age.as_secs());
+        let version = entropy.host.map_or(0, |version| if version == Version::One { 1 } else { 2 });
+        page.gauge("entropy_version", "Version of the protocol that the host speaks; 0 for none.", version);
         page.0
     }
 }

@@ -68,7 +68,9 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let mut larder = Larder::open(world, cpu);
     let calendar = Calendar::at(world.wall_clock());
     let secrets = world.take_secrets().map(Zeroizing::new);
+    let mut copies = 0;
     let prepare = |world: &mut W| {
+        copies = well::provenance().forks;
         let secrets = secrets.as_ref().map(|secrets| secrets.as_slice());
         let party = Party::prepare(world, &settings, &calendar, secrets)?;
         let page = party.as_ref().map(Party::page);
@@ -83,15 +85,16 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     world.say(&means.to_string());
     let rooms = Rooms::of(furnished, tally.clone(), means);
     let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means, settings };
-    let mut copied = false;
     loop {
         let Some(_seeded) = staff.larder.fill(world) else { return Ok(Ended::Asked) };
-        if let Some(party) = staff.party.as_ref().filter(|_| copied)
+        // A copy may have been seen at any time since the keys were made, also before the first life.
+        let now = well::provenance().forks;
+        if let Some(party) = staff.party.as_ref().filter(|_| copies != now)
             && !party.was_copied(world, &staff.settings).map_err(Ended::House)?
         {
             continue;
         }
-        copied = false;
+        copies = now;
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
         let mut life = Life::begin(world, &staff.settings, means, &calendar, &keys).map_err(Ended::Net)?;
@@ -101,7 +104,6 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
             // Our twin holds every key that we hold: nothing of this life may be used again.
             End::Forked => {
                 world.say("this machine was copied or put back in time: every connection is closed");
-                copied = true;
             }
         }
     }
