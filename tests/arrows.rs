@@ -46,7 +46,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "pinata",
         ],
     ),
-    ("gatehouse-tests", &["world", "bundle", "entropy", "tasks", "gatehouse-http"]),
+    ("gatehouse-tests", &["world", "bundle", "entropy", "tasks", "gatehouse-http", "pinata"]),
 ];
 
 /// Crates of others that only some rooms may name.

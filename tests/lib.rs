@@ -65,6 +65,8 @@ pub mod horde;
 pub mod house;
 pub mod launched;
 pub mod machine;
+pub mod memory;
 pub mod outer;
+pub mod party;
 pub mod running;
 pub mod tap;

@@ -73,21 +73,42 @@ impl Tap {
         Self::started(false, "", Way::Process(&STATIC))
     }
 
+    /// An appliance, this one or another build of it, that has a bundle and some words more; no gateway stands beside it.
+    #[must_use]
+    pub fn holding(image: &Path, bundle: &Path, words: &[&str]) -> Self {
+        let (folder, namespace) = (tempfile::tempdir().expect("a folder"), namespace());
+        let daemon = Some(feeder(folder.path()));
+        let socket = folder.path().join("appliance.entropy").to_string_lossy().into_owned();
+        let words = [&STATIC[..2], words].concat();
+        let command = process(image, &namespace, &bundle.to_string_lossy(), Some(&socket), &words);
+        Self::of(folder, namespace, daemon, command)
+    }
+
     fn started(fed: bool, sheet: &str, way: Way<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let namespace = namespace();
         let size = if let Way::Machine(_) = way { BIG / 8 } else { BIG };
         let bundle = bundle(folder.path(), sheet, size);
         let daemon = fed.then(|| feeder(folder.path()));
-        let console = std::fs::File::create(folder.path().join("console")).expect("a file");
         let socket = folder.path().join("appliance.entropy").to_string_lossy().into_owned();
-        let mut command = match way {
-            Way::Process(words) => process(&namespace, &bundle, fed.then_some(&*socket), words),
+        let command = match way {
+            Way::Process(words) => process(&appliance(), &namespace, &bundle, fed.then_some(&*socket), words),
             Way::Machine(memory) => machine(&namespace, &bundle, &socket, memory),
         };
+        Self::of(folder, namespace, daemon, command)
+    }
+
+    fn of(folder: tempfile::TempDir, namespace: String, daemon: Option<Child>, mut command: Command) -> Self {
+        let console = std::fs::File::create(folder.path().join("console")).expect("a file");
         command.stderr(console.try_clone().expect("a descriptor")).stdout(console).stdin(Stdio::null());
         let appliance = command.spawn().expect("the appliance starts");
         Self { namespace, folder, daemon, appliance }
+    }
+
+    /// The appliance's process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.appliance.id()
     }
 
     /// Waits until the console shows `word`, and gives all of it; the test fails when that takes too long.
@@ -193,8 +214,8 @@ enum Way<'a> {
     Machine(u32),
 }
 
-fn process(namespace: &str, bundle: &str, socket: Option<&str>, words: &[&str]) -> Command {
-    let mut command = inside(namespace, &appliance().to_string_lossy());
+fn process(image: &Path, namespace: &str, bundle: &str, socket: Option<&str>, words: &[&str]) -> Command {
+    let mut command = inside(namespace, &image.to_string_lossy());
     command.args(["--tap", "tap0", "--bundle", bundle]).args(words);
     if let Some(socket) = socket {
         command.args(["--entropy", &format!("listen:{socket}")]);

@@ -1,6 +1,7 @@
 //! The ledger as lines of which none can be taken away unseen: each ends with the hash of itself and all
 //! before it, and the last hash is published.
 
+use crate::attest::Digits;
 use core::fmt;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -26,6 +27,12 @@ impl Head {
     #[must_use]
     pub fn start(ca: &[u8]) -> Self {
         Self(Sha256::new().chain_update("gatehouse piñata ledger 1\n").chain_update(ca).finalize().into())
+    }
+
+    /// Reads a hash as it is published.
+    #[must_use]
+    pub fn read(digits: &str) -> Option<Self> {
+        Digits::read(digits).map(|digits| Self(digits.0))
     }
 
     fn then(self, words: &str) -> Self {

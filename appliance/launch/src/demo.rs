@@ -1,8 +1,8 @@
 //! What is served: what the operator named, or the demo: the example site, made for one run and gone after it.
 
-use crate::init;
 use crate::publish::Publish;
 use crate::run::Trouble;
+use crate::{init, party};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -16,12 +16,16 @@ pub(crate) enum Source<'a> {
 
 impl<'a> Source<'a> {
     /// What was named; without a name the demo is made.
-    pub(crate) fn of(named: Option<&'a Path>) -> Result<Self, Trouble> {
+    pub(crate) fn of(named: Option<&'a Path>, pinata: bool) -> Result<Self, Trouble> {
         if let Some(named) = named {
             return Ok(Self::Named(named));
         }
         let folder = tempfile::Builder::new().prefix("gatehouse-demo-").tempdir()?;
-        init::make(folder.path(), &[], false).map_err(|trouble| Trouble::NoDemo(trouble.to_string()))?;
+        let made = match pinata {
+            true => party::init::make(folder.path(), &[], true),
+            false => init::make(folder.path(), &[], false),
+        };
+        made.map_err(|trouble| Trouble::NoDemo(trouble.to_string()))?;
         Ok(Self::Demo(folder))
     }
 
@@ -33,8 +37,16 @@ impl<'a> Source<'a> {
     }
 
     /// Lines to copy into another terminal: the demo's certificate is good for whoever knows its CA.
-    pub(crate) fn invitations(&self, published: &[Publish]) -> Vec<String> {
+    pub(crate) fn invitations(&self, published: &[Publish], pinata: bool) -> Vec<String> {
         let Self::Demo(folder) = self else { return Vec::new() };
+        if pinata {
+            let friend = folder.path().join("keep/friend.pem");
+            let page = published.iter().find(|publish| publish.port == 80).map_or(80, |page| page.at.port());
+            return vec![format!(
+                "gatehouse pinata whack 127.0.0.1 --page {page} --with {}",
+                friend.display()
+            )];
+        }
         let authority = folder.path().join("tls/ca.pem");
         let secure = published.iter().filter(|publish| publish.port == 443);
         let line = |port| format!("curl --cacert {} https://localhost:{port}/", authority.display());

@@ -98,12 +98,13 @@ fn memory(order: &Order, load: &Load) -> u64 {
 /// The words that the appliance is told: those of the process.
 fn words(order: &Order) -> Vec<String> {
     if order.tap.is_some() {
-        return order.own_words();
+        return [order.own_words(), order.pinata_words()].concat();
     }
     let mut words = vec!["--address".to_owned(), format!("{APPLIANCE}/{PREFIX}")];
     words.extend(["--gateway".to_owned(), GATEWAY.to_string()]);
     words.extend(order.published_https());
     words.extend(order.own_share());
+    words.extend(order.pinata_words());
     words
 }
 

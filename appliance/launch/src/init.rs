@@ -86,7 +86,7 @@ fn certificates(folder: &Path, names: &[&str]) -> Result<(), Box<dyn std::error:
 }
 
 /// Writes a file afresh, so that its rights are those of a new one.
-fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),

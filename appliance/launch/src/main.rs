@@ -18,9 +18,11 @@ mod init;
 mod kvm;
 mod life;
 mod load;
+mod measure;
 mod memory;
 mod pack;
 mod pages;
+mod party;
 mod pcap;
 mod plan;
 mod process;
@@ -73,6 +75,11 @@ enum Verb {
     /// Print completions for a shell.
     #[command(hide = true)]
     Completions(pages::Completions),
+    /// A secret on the open internet: make one, hang it up, hit it.
+    #[command(subcommand)]
+    Pinata(party::Verb),
+    /// Say what an appliance will say of its own code.
+    Measure(measure::Order),
     /// Become another program that ends when the launcher ends.
     #[command(hide = true)]
     Leashed(child::Leashed),
@@ -96,6 +103,8 @@ fn main() -> ExitCode {
         Some(Verb::Stop(order)) => control::stop(&order),
         Some(Verb::Man(order)) => pages::man(&order),
         Some(Verb::Completions(order)) => pages::completions(&order),
+        Some(Verb::Pinata(verb)) => party::pinata(verb),
+        Some(Verb::Measure(order)) => measure::run(&order),
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
     };
     outcome.unwrap_or_else(|trouble| {

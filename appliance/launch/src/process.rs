@@ -35,6 +35,7 @@ impl Start<'_> {
         words.extend(["--gateway".to_owned(), GATEWAY.to_string()]);
         words.extend(order.published_https());
         words.extend(order.own_share());
+        words.extend(order.pinata_words());
         let started = self.with(words)?;
         drop(theirs);
         let bench_parts = (&bench.tasks, &bench.watch);
@@ -46,6 +47,7 @@ impl Start<'_> {
     pub(crate) fn on_a_tap(&self, tap: &str) -> Result<Started, Trouble> {
         let mut words = vec!["--tap".to_owned(), tap.to_owned()];
         words.extend(self.order.own_words());
+        words.extend(self.order.pinata_words());
         self.with(words)
     }
 

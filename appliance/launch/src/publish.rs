@@ -16,6 +16,10 @@ pub(crate) struct Publish {
 /// What the demo publishes.
 pub(crate) const DEMO: [Publish; 2] = [on_loopback(8443, 443), on_loopback(8080, 80)];
 
+/// What a piñata publishes; nobody is called back through a host's port.
+pub(crate) const PINATA: [Publish; 4] =
+    [on_loopback(8443, 443), on_loopback(8080, 80), on_loopback(10_000, 10_000), on_loopback(10_002, 10_002)];
+
 const fn on_loopback(host: u16, port: u16) -> Publish {
     Publish { at: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), host), port }
 }

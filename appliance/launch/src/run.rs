@@ -7,7 +7,7 @@ use crate::guest::{self, Board};
 use crate::life::{Bench, stay};
 use crate::load::{Load, NoLoad};
 use crate::process::Start;
-use crate::publish::{DEMO, Publish};
+use crate::publish::{DEMO, PINATA, Publish};
 use crate::{Outcome, appliance, supervise};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -70,6 +70,9 @@ pub(crate) struct Order {
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,
+    /// It is a piñata.
+    #[arg(skip)]
+    pub(crate) pinata: bool,
 }
 
 /// The worlds that this program can start.
@@ -113,7 +116,7 @@ pub(crate) fn run(order: &Order) -> Outcome {
     }
     let elf = appliance::elf(order.appliance.as_deref())?;
     let bench = Bench::new()?;
-    let source = Source::of(order.bundle.as_deref())?;
+    let source = Source::of(order.bundle.as_deref(), order.pinata)?;
     let load = Load::of(source.path())?;
     let (place, broker) = order.answer(&bench, &load)?;
     let process = Start { elf: &elf, order, load: &load, bench: &bench };
@@ -122,7 +125,7 @@ pub(crate) fn run(order: &Order) -> Outcome {
         (World::Linux, Some(tap)) => process.on_a_tap(tap)?,
         (World::Qemu, _) => guest::start(&elf, order, &load)?,
     };
-    started.addresses.extend(source.invitations(&order.published()));
+    started.addresses.extend(source.invitations(&order.published(), order.pinata));
     if let Some(place) = &place {
         eprintln!("gatehouse: this appliance is {}: `gatehouse status {}`", place.name, place.name);
         let words =
@@ -177,7 +180,17 @@ impl Order {
 
     /// What is published: the demo's ports if nothing else is said.
     pub(crate) fn published(&self) -> Vec<Publish> {
-        if self.publish.is_empty() { DEMO.to_vec() } else { self.publish.clone() }
+        match (self.publish.is_empty(), self.pinata) {
+            (false, _) => self.publish.clone(),
+            (true, false) => DEMO.to_vec(),
+            (true, true) => PINATA.to_vec(),
+        }
+    }
+
+    /// The words that the appliance is told of a piñata: on a TAP device visitors come from their own addresses.
+    pub(crate) fn pinata_words(&self) -> Vec<String> {
+        let visitors = if self.tap.is_some() { "direct" } else { "forwarded" };
+        if self.pinata { ["--pinata", visitors].map(str::to_owned).to_vec() } else { Vec::new() }
     }
 
     /// The words that the appliance is told of its network on a TAP device.

@@ -14,6 +14,7 @@ mod line;
 mod linux;
 mod random;
 mod relocate;
+pub mod stack;
 mod start;
 mod vdso;
 

@@ -56,6 +56,8 @@ impl Party {
             Some(public) => filling(secrets, Bytes::from_static(public))?,
             None => Filling { words: DEMO.to_vec(), bounty: DEMO_BOUNTY.to_owned(), keys: None },
         };
+        #[cfg(feature = "probes")]
+        plant(&words, &bounty);
         let keys = keys.map_or_else(|| made(world, settings), Ok)?;
         let rules = || Rules::new(settings.addresses.clone(), settings.gateways.clone());
         let rules = (visitors == Visitors::Direct).then(rules);
@@ -116,6 +118,14 @@ impl Party {
             world.say(&line);
         }
         pinata.line_due_in().map(|wait| now + wait)
+    }
+}
+
+/// A copy of the secret that nobody wipes, for the test that must find it.
+#[cfg(feature = "probes")]
+fn plant(words: &[u8], bounty: &str) {
+    if bounty == "planted" {
+        Box::leak(words.to_vec().into_boxed_slice());
     }
 }
 

@@ -80,6 +80,7 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
         return Ok(Ended::Asked);
     };
     drop(secrets);
+    runtime::stack::wipe_below();
     let tally = Tally::beginning(world.now());
     let means = Means::of(world.memory(settings.limit));
     world.say(&means.to_string());
@@ -225,6 +226,10 @@ impl Life {
             if self.is_over(now) {
                 staff.desk.part(world, "ended");
                 return Ok(End::Asked);
+            }
+            if staff.party.is_some() && steps > 0 {
+                // Of every handshake something is left that would help to compute the key.
+                runtime::stack::wipe_below();
             }
             let line = staff.party.as_ref().and_then(|party| party.tell(world, now));
             if steps == 0 && !more {

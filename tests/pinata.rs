@@ -1,0 +1,248 @@
+//! The piñata that ships, in both worlds, before OpenSSL, curl and its own `whack`: the page, the doors, the ledger, what
+//! it attests, and what lies in its memory meanwhile.
+
+#[allow(dead_code, reason = "each test that stands on it uses a part of it")]
+mod host;
+
+use bench::machine::{Board, Machine};
+use bench::memory::{self, Run};
+use bench::party::Party;
+use bench::tap::Tap;
+use pinata::chain::follow;
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes so long unless it is broken.
+const LONG: Duration = Duration::from_secs(120);
+
+/// A piñata that hangs at 192.0.2.7, in one of the worlds.
+struct Scene<'a> {
+    party: &'a Party,
+    /// A program among the visitors.
+    client: &'a dyn Fn(&str) -> Command,
+    console: &'a dyn Fn() -> String,
+    memory: &'a dyn Fn() -> Vec<Run>,
+}
+
+impl Scene<'_> {
+    fn shell(&self, line: &str) -> Output {
+        (self.client)("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn said(&self, line: &str) -> String {
+        let output = self.shell(line);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    fn page(&self, path: &str) -> String {
+        self.said(&format!("curl -sS -m 60 http://192.0.2.7{path}"))
+    }
+
+    /// Each key where it must be and nowhere else.
+    #[track_caller]
+    fn look(&self, when: &str) {
+        let faults = memory::faults(&(self.memory)(), &self.party.needles());
+        assert!(faults.is_empty(), "{when}:\n{}", faults.join("\n"));
+    }
+
+    fn whack(&self, words: &[&str]) -> Output {
+        let mut command = (self.client)(&bench::gatehouse().to_string_lossy());
+        command.args(["pinata", "whack", "192.0.2.7"]).args(words).output().unwrap()
+    }
+
+    fn everything(&self) {
+        self.look("after the start");
+        let page = self.page("/");
+        assert!(page.contains("It hangs whole.") && page.contains(&Party::code()), "{page}");
+        assert!(self.said("curl -sSk -m 60 https://192.0.2.7/").contains("It hangs whole."));
+        assert_eq!(self.page("/ca.pem"), self.party.read("site/tls/ca.pem"));
+        self.a_thousand_attempts();
+        self.look("after a thousand attempts");
+        self.friends();
+        self.look("after successes at every door");
+        self.ledger();
+    }
+
+    /// Everything that `whack` has, again and again, and what it says of liars.
+    fn a_thousand_attempts(&self) {
+        let key = self.page("/attestation?nonce=00112233445566778899aabbccddeeff");
+        let key =
+            key.lines().find_map(|line| line.strip_prefix("key ed25519 ")).unwrap_or_else(|| panic!("{key}"));
+        let (code, other) = (Party::code(), "00".repeat(32));
+        let whacked = self.whack(&["--rounds", "56", "--key", key, "--code", &code]);
+        let table = String::from_utf8_lossy(&whacked.stdout);
+        let trouble = String::from_utf8_lossy(&whacked.stderr);
+        assert!(whacked.status.success() && table.ends_with("It hangs whole.\n"), "{table}{trouble}");
+        assert_eq!(table.matches(", as you know it").count(), 3, "{table}");
+        assert!(table.contains("it talked to itself: ") && !table.contains("not tried"), "{table}");
+        for lie in [["--key", &other], ["--code", &other]] {
+            let whacked = self.whack(&lie);
+            let trouble = String::from_utf8_lossy(&whacked.stderr);
+            assert!(!whacked.status.success() && trouble.contains("its attestation is a lie"), "{trouble}");
+        }
+    }
+
+    /// Friends come to each door with real OpenSSL; a stranger gets nothing there.
+    fn friends(&self) {
+        let (friend, server) =
+            (self.party.path("site/keep/friend.pem"), self.party.path("site/keep/friend-server.pem"));
+        let secret = self.party.secret();
+        for version in ["-tls1_2", "-tls1_3"] {
+            let ask = |own: &str| {
+                let words = "s_client -connect 192.0.2.7:10000 -quiet -noservername";
+                self.said(&format!("timeout 60 openssl {words} {version} {own} </dev/null 2>&1"))
+            };
+            let told = ask(&format!("-cert {friend} -key {friend}"));
+            assert!(told.contains(secret.trim()), "to a client, {version}: {told}");
+            let told = ask("");
+            assert!(!told.contains("PRIVATE KEY") && told.contains("alert"), "{version}: {told}");
+            // OpenSSL does not play the server on a connection that it opened: somebody carries the bytes.
+            let carry = "timeout 60 socat TCP:192.0.2.7:10002 TCP:127.0.0.1:4433";
+            let told =
+                self.served(&format!("-accept 127.0.0.1:4433 {version} -cert {server} -key {server}"), carry);
+            assert!(told.contains(secret.trim()), "to a server, {version}: {told}");
+        }
+        // Whoever knocked a moment ago, as `whack` did, is called only after ten seconds.
+        std::thread::sleep(Duration::from_secs(10));
+        let knock = "timeout 30 socat -u TCP:192.0.2.7:10001 -";
+        let told = self.served(&format!("-accept 40001 -cert {server} -key {server}"), knock);
+        assert!(told.contains(secret.trim()), "to a server that is called back: {told}");
+    }
+
+    /// What OpenSSL hears as a server, once `bring` has brought a client to it. Its standard input never ends: it would
+    /// end with that.
+    fn served(&self, words: &str, bring: &str) -> String {
+        let open = "pipe=$(mktemp -u) && mkfifo $pipe && exec 3<>$pipe && rm $pipe";
+        let serve = format!("timeout 60 openssl s_server -quiet -naccept 1 {words} <&3 2>&1");
+        self.said(&format!("{open}; {serve} & sleep 1; {bring} 3<&-; wait"))
+    }
+
+    /// The ledger has every attempt, and its chain is what the console shows.
+    fn ledger(&self) {
+        let read = || serde_json::from_str::<Value>(&self.page("/ledger.json")).unwrap();
+        let ledger = read();
+        let count = |port: &str, kind: &str| ledger["doors"][port][kind].as_u64().unwrap_or(0);
+        assert!(ledger["attempts"].as_u64().unwrap() >= 1000, "{ledger}");
+        let given: Vec<u64> = ["10000", "10001", "10002"].map(|port| count(port, "given")).to_vec();
+        assert_eq!(given, [2, 1, 2], "{ledger}");
+        for (port, kind, least) in [
+            ("10000", "not_tls", 56),
+            ("10000", "closed", 56),
+            ("10000", "no_certificate", 56),
+            ("10000", "untrusted_issuer", 56),
+            ("10000", "bad_signature", 112),
+            ("10000", "expired", 56),
+            ("10000", "wrong_use", 112),
+            ("10000", "itself", 56),
+            ("10001", "untrusted_issuer", 1),
+            ("10002", "untrusted_issuer", 56),
+            ("10002", "bad_signature", 112),
+            ("10002", "expired", 56),
+            ("10002", "wrong_use", 112),
+            ("10002", "itself", 56),
+        ] {
+            assert!(count(port, kind) >= least, "{kind} at {port}: {ledger}");
+        }
+        assert!(self.page("/").contains("It has been broken"), "the page says that somebody was told");
+        let start = Instant::now();
+        while self.followed(&read()["chain"]).is_err() {
+            assert!(start.elapsed() < LONG, "{:?}: {}", self.followed(&read()["chain"]), (self.console)());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn followed(&self, chain: &Value) -> Result<(), String> {
+        let console = (self.console)();
+        let lines: Vec<&str> = console.lines().filter(|line| line.starts_with("piñata: ")).collect();
+        let at = |name: &str| pinata::chain::Head::read(chain[name].as_str().unwrap()).unwrap();
+        follow(at("start"), lines, at("head")).map_err(|gap| format!("{gap:?} in {chain}"))
+    }
+}
+
+#[test]
+fn as_a_process_it_tells_friends_only_and_holds_each_key_in_one_place() {
+    let party = Party::default();
+    let tap = Tap::holding(&bench::appliance(), &party.bundle(), &["--pinata", "direct"]);
+    tap.said("ready: ");
+    let scene = Scene {
+        party: &party,
+        client: &|program| tap.client(program),
+        console: &|| tap.said(""),
+        memory: &|| memory::of_process(tap.id()),
+    };
+    scene.everything();
+}
+
+#[test]
+fn a_copy_of_the_secret_that_somebody_forgot_is_found() {
+    let party = Party::worth("planted");
+    let tap = Tap::holding(bench::machine::probes(), &party.bundle(), &["--pinata", "direct"]);
+    tap.said("ready: ");
+    let faults = memory::faults(&memory::of_process(tap.id()), &party.needles());
+    assert!(faults.iter().any(|fault| fault.starts_with("the secret as it is told: 2 at")), "{faults:?}");
+}
+
+/// A network namespace with a TAP device in it.
+struct Net(String);
+
+impl Net {
+    fn new() -> Self {
+        let net = Self(format!("pinata-{}", std::process::id()));
+        net.ip(&["netns", "add", &net.0]);
+        net.ip(&["-n", &net.0, "link", "set", "lo", "up"]);
+        net.ip(&["-n", &net.0, "tuntap", "add", "dev", "tap", "mode", "tap"]);
+        net.ip(&["-n", &net.0, "addr", "add", "192.0.2.1/24", "dev", "tap"]);
+        net.ip(&["-n", &net.0, "link", "set", "tap", "up"]);
+        net
+    }
+
+    fn ip(&self, words: &[&str]) {
+        let done = Command::new("ip").args(words).output().unwrap();
+        assert!(done.status.success(), "{words:?} in {}: {}", self.0, String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+#[test]
+fn as_a_machine_it_tells_friends_only_and_holds_each_key_in_one_place() {
+    let (net, party, folder) = (Net::new(), Party::default(), tempfile::tempdir().unwrap());
+    let here = folder.path();
+    let _daemon = host::Host::start(&["--watch", here.to_str().unwrap(), "--user", "root"]);
+    let machine = Machine::on(Board::Microvm).inside(&net.0).module(&party.bundle());
+    let machine = machine.line("--address 192.0.2.7/24 --pinata direct").with(&[
+        "-global",
+        "virtio-mmio.force-legacy=false",
+        "-netdev",
+        "tap,id=n,ifname=tap,script=no,downscript=no",
+        "-device",
+        "virtio-net-device,netdev=n",
+        "-chardev",
+        &format!("socket,path={}/vm.entropy,server=on,wait=off,id=e", here.display()),
+        "-device",
+        "virtio-serial-device",
+        "-device",
+        "virtserialport,chardev=e,name=org.openmirage.entropy.2",
+        "-qmp",
+        &format!("unix:{}/monitor,server=on,wait=off", here.display()),
+    ]);
+    let running = machine.running(&bench::appliance());
+    let _ = running.said("ready: ");
+    let client = |program: &str| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &net.0, program]);
+        command
+    };
+    let scene = Scene {
+        party: &party,
+        client: &client,
+        console: &|| running.console(),
+        memory: &|| memory::of_machine(&here.join("monitor"), here),
+    };
+    scene.everything();
+}
