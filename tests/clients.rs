@@ -105,6 +105,13 @@ fn is_open_to_every_client(demo: &Demo) {
     assert!(stranger.contains("certificate"), "{stranger}");
 }
 
+/// Requests at and beyond the edges of HTTP/1, with an independent reader of the answers.
+fn is_exact_with_rough_requests(demo: &Demo) {
+    let script = bench::top().join("tests/rough");
+    let said = demo.said(&format!("python3 '{}' 127.0.0.1 PORT", script.display()), "");
+    assert!(said.contains("37 of 37 as they should be"), "{}: {said}", demo.name);
+}
+
 /// The demo as a browser shows it; the pictures stay in the target folder, to be looked at.
 fn is_shown_by_a_browser(demo: &Demo) {
     let shots = bench::built("screenshots");
@@ -172,6 +179,7 @@ fn is_in_order_for_nmap(demo: &Demo) {
 fn a_process_satisfies_clients_a_browser_and_scanners() {
     let demo = Demo::process();
     is_open_to_every_client(&demo);
+    is_exact_with_rough_requests(&demo);
     is_shown_by_a_browser(&demo);
     is_in_order_for_sslscan(&demo);
     is_in_order_for_nmap(&demo);
