@@ -140,9 +140,9 @@ fn code(pinata: &Pinata) -> String {
     match pinata.code() {
         Some(code) => format!(
             "This program has hashed its own code and constants in memory: <code class=\"hash\">{code}</code>. Build \
-             the published source with <code>tests/reproduce build</code>, which gives the same file wherever it runs, \
-             and <code>gatehouse measure</code> says what that file would say. That is the operator's claim, made by the very program that it is about: a program \
-             that lies would show you the same number. Only hardware could attest more."
+             the published source with <code>tests/reproduce build</code>, and <code>gatehouse measure</code> tells \
+             what that file would say here. It is the operator's claim, made by the very program that it is about: a \
+             program that lies would show you the same number. Only hardware could attest more."
         ),
         None => "This program has not measured itself.".to_owned(),
     }
