@@ -1,11 +1,12 @@
 //! What an operator asks of an appliance that runs, in both worlds, through the launcher.
 
-use bench::running::{Running, World, curl, gatehouse};
+use bench::running::{Running, World, curl, free_port, gatehouse};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -277,4 +278,193 @@ fn the_manual_and_the_completions_know_every_verb() {
     for verb in ["init", "check", "pack", "run", "status", "metrics", "drain", "resume", "reload", "stop"] {
         assert!(page("gatehouse.1").contains(verb) && bash.contains(verb), "{verb}");
     }
+}
+
+#[test]
+fn the_log_tells_who_asked_for_what_and_keeps_secrets_to_itself() {
+    for world in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let path = site(folder.path(), "one").to_string_lossy().into_owned();
+        let mut running = Running::start(world, &["--log", "common", &path]);
+        let mut log = gatehouse(&["log", "-f", "--json", "--control"]);
+        let mut log = log.arg(running.socket()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(log.stdout.take().unwrap()).lines();
+        // Whoever follows hears of what comes later, and nobody knows when that begins.
+        let (mut line, stop) = (String::new(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let stopping = Until(&stop);
+            let (port, stop) = (running.port(), &stop);
+            scope.spawn(move || {
+                while !stop.load(SeqCst) {
+                    curl(port, &["/word.html?token=geheim"]).unwrap();
+                }
+            });
+            line = lines.next().unwrap().unwrap();
+            drop(stopping);
+        });
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        assert_eq!(
+            (told["status"].as_u64(), told["path"].as_str()),
+            (Some(200), Some("/word.html?-")),
+            "{line}"
+        );
+        let shown = running.until("\"GET /word.html?- HTTP/1.1\" 200 ");
+        assert!(!shown.contains("geheim") && !line.contains("geheim"), "{shown}");
+        running.ask(&["stop"]);
+        assert_eq!(running.code(), Some(0));
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        assert!(rest.iter().any(|line| line.contains("\"event\":\"stopping: ")), "{rest:?}");
+        assert!(log.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn answers_and_handshakes_are_counted_by_what_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = site(folder.path(), "one").to_string_lossy().into_owned();
+    let running = Running::start(World::Process, &[&path]);
+    running.curl("/word.html");
+    assert!(running.try_curl("/nowhere").is_err());
+    let mut old = Command::new("openssl");
+    old.args([
+        "s_client",
+        "-connect",
+        &format!("127.0.0.1:{}", running.port()),
+        "-servername",
+        "nobody.example",
+    ]);
+    assert!(old.stdin(Stdio::null()).output().unwrap().status.code() != Some(0));
+    let metrics = running.ask(&["metrics"]);
+    for wanted in [
+        "gatehouse_requests_total{site=\"localhost\",status=\"200\"} 1\n",
+        "gatehouse_requests_total{site=\"localhost\",status=\"404\"} 1\n",
+        "gatehouse_answer_seconds_count 2\n",
+        "gatehouse_handshakes_total{version=\"TLSv1.3\",suite=\"",
+        "gatehouse_handshakes_refused_total{kind=\"UnknownName\"} 1\n",
+    ] {
+        assert!(metrics.contains(wanted), "{wanted}: {metrics}");
+    }
+    well_formed(&metrics);
+    let top = running.ask(&["top", "--times", "2"]);
+    assert!(top.contains(": serving") && top.contains("  requests/s"), "{top}");
+}
+
+#[test]
+fn a_short_soak_loses_nothing_and_grows_nothing() {
+    let _ = bench::appliance();
+    let soak = Command::new(bench::top().join("tests/soak")).arg("10").stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&soak.stdout).into_owned() + &String::from_utf8_lossy(&soak.stderr);
+    assert!(soak.status.success() && said.contains(" 0 failed; 0 left inside"), "{said}");
+}
+
+/// HAProxy in TCP mode before two ports of this host. It ends with its value.
+struct Balancer {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Balancer {
+    fn before(ports: [u16; 2]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let config = format!(
+            "global\n stats socket {}/admin level admin\ndefaults\n mode tcp\n timeout connect 10s\n timeout client 60s\n \
+             timeout server 60s\nlisten front\n bind 127.0.0.1:{port}\n balance roundrobin\n \
+             server one 127.0.0.1:{}\n server two 127.0.0.1:{}\n",
+            folder.path().display(),
+            ports[0],
+            ports[1]
+        );
+        std::fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
+        let mut haproxy = Command::new("haproxy");
+        haproxy.arg("-f").arg(folder.path().join("haproxy.cfg")).stdin(Stdio::null());
+        let child = haproxy.spawn().expect("haproxy is installed (tests/run does it)");
+        let balancer = Self { child, folder, port };
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(60), "haproxy does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        balancer
+    }
+
+    fn tell(&self, order: &str) {
+        let mut admin = UnixStream::connect(self.folder.path().join("admin")).unwrap();
+        writeln!(admin, "{order}").unwrap();
+        let mut said = String::new();
+        admin.read_to_string(&mut said).unwrap();
+        assert!(said.trim().is_empty(), "{order}: {said}");
+    }
+
+    /// Asks for a page with a session in `file`, if there is one, and keeps the new one there. True if it was taken up.
+    fn resumed(&self, file: &Path) -> bool {
+        let taken = if file.exists() { format!("-sess_in {}", file.display()) } else { String::new() };
+        let line = format!(
+            "printf 'GET /word.html HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' | timeout 30 \
+             openssl s_client -connect 127.0.0.1:{} -servername localhost -ign_eof {taken} -sess_out {} 2>/dev/null",
+            self.port,
+            file.display()
+        );
+        let said = Command::new("sh").args(["-c", &line]).output().unwrap().stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.contains("200 OK"), "{said}");
+        said.contains("Reused, TLSv1.3")
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn behind_a_balancer_sessions_go_on_at_the_other_appliance_and_one_is_replaced_without_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = site(folder.path(), "one").to_string_lossy().into_owned();
+    std::fs::write(format!("{path}/tickets"), [7; 48]).unwrap();
+    std::fs::set_permissions(format!("{path}/tickets"), PermissionsExt::from_mode(0o600)).unwrap();
+    let toml = std::fs::read_to_string(format!("{path}/gatehouse.toml")).unwrap();
+    std::fs::write(format!("{path}/gatehouse.toml"), format!("ticket-secret = \"tickets\"\n{toml}")).unwrap();
+    let one = Running::start(World::Process, &[&path]);
+    let two = Running::start(World::Process, &[&path]);
+    let ports = [one.port(), two.port()];
+    let balancer = Balancer::before(ports);
+    let session = folder.path().join("session");
+    balancer.resumed(&session);
+    for turn in 0..4 {
+        assert!(balancer.resumed(&session), "the other appliance did not take it up, turn {turn}");
+    }
+    let counts = [&one, &two].map(|appliance| appliance.ask(&["metrics"]));
+    assert!(counts.iter().all(|count| !count.contains("handshakes_done_total 0\n")), "one had no share");
+
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let stopping = Until(&stop);
+        let client = scope.spawn(|| {
+            while !stop.load(SeqCst) {
+                curl(balancer.port, &["/word.html", "/", "/style.css"]).unwrap();
+                asked.fetch_add(1, SeqCst);
+            }
+        });
+        balancer.tell("set server front/one state drain");
+        one.ask(&["drain"]);
+        one.ask(&["stop"]);
+        drop(one);
+        let publish = format!("{}:443", ports[0]);
+        let new = Running::start(World::Process, &["--publish", &publish, &path]);
+        balancer.tell("set server front/one state ready");
+        let enough = asked.load(SeqCst) + 10;
+        while asked.load(SeqCst) < enough && !client.is_finished() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        drop(stopping);
+        client.join().unwrap();
+        for turn in 0..2 {
+            assert!(balancer.resumed(&session), "the new appliance did not take it up, turn {turn}");
+        }
+        assert!(!new.ask(&["metrics"]).contains("handshakes_done_total 0\n"), "the new one had no share");
+    });
 }

@@ -212,6 +212,7 @@ pub(crate) fn house() -> House {
         plainly: false,
         trusted: Vec::new(),
         figures: None,
+        books: None,
         notice: Notice::default(),
     }
 }

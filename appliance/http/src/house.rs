@@ -1,5 +1,6 @@
 //! The house: its sites, and where their pages lie.
 
+use crate::books::Books;
 use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::relay::Relay;
@@ -26,6 +27,8 @@ pub struct House {
     pub trusted: Vec<Network>,
     /// Who knows the live figures.
     pub figures: Option<Rc<dyn Figures>>,
+    /// Who keeps the books.
+    pub books: Option<Rc<dyn Books>>,
     /// What those hear who are in it.
     pub notice: Notice,
 }
@@ -152,6 +155,7 @@ impl House {
             plainly: false,
             trusted,
             figures: None,
+            books: None,
             notice: Notice::default(),
         }
     }

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod books;
 mod codings;
 mod conditions;
 mod dress;
@@ -39,6 +40,7 @@ mod wire;
 #[cfg(test)]
 mod bench;
 
+pub use books::{Asked, Books, Entry};
 pub use bundle::Coding;
 pub use figures::Figures;
 pub use house::{Found, House, Leaf, Notice, Shelf, Site, Source, Variant};
@@ -46,6 +48,8 @@ pub use limits::Limits;
 pub use proxied::announced;
 pub use relay::{Relay, Standing};
 pub use wire::{Dial, Dialed, Trunk, Wire};
+
+pub use hyper::{Method, Version};
 
 use core::future::Future;
 use core::pin::Pin;

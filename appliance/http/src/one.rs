@@ -4,6 +4,7 @@
 //! porter reads the next head; hyper is built again around it, answers, and is taken apart when the answer
 //! has left.
 
+use crate::books::Pending;
 use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::limits::Limits;
@@ -225,6 +226,7 @@ impl Service<Request<Incoming>> for Answers {
         let body = !request.body().is_end_stream();
         exchange.midway(body);
         let (head, question) = request.into_parts();
+        let entry = Pending::of(house, visit, &head, &self.desk.timers);
         if let Some(way) = answer::way(house, visit, &head).filter(|_| !unseen) {
             let errand = self.desk.errand(&way);
             return Reply::relayed(
@@ -233,14 +235,15 @@ impl Service<Request<Incoming>> for Answers {
                 Request::from_parts(head, question),
                 Open::new(exchange),
                 last,
-            );
+            )
+            .booked(entry);
         }
         let mut answer = if unseen { answer::unseen() } else { answer::answer(house, visit, &head) };
         if unseen || last || body {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer.body_mut().belongs_to(exchange);
-        Reply::said(answer)
+        Reply::said(answer).booked(entry)
     }
 }
 

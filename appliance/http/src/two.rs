@@ -12,6 +12,7 @@
 //! | PING, SETTINGS, PRIORITY, empty DATA | [`UNASKED`], [`crate::Limits::idle`]: only requests are life |
 //! | bodies nobody asked for | the smallest window; hyper resets the stream when the answer is done |
 
+use crate::books::Pending;
 use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::line::Line;
@@ -165,6 +166,7 @@ impl Service<Request<Incoming>> for Answers {
     fn call(&self, request: Request<Incoming>) -> Reply {
         self.exchange.asked();
         let (head, question) = request.into_parts();
+        let entry = Pending::of(&self.house, &self.visit, &head, self.tasks.timers());
         if let Some(way) = answer::way(&self.house, &self.visit, &head) {
             let errand = Errand::new(&self.house, &self.visit, &self.tasks, &way, None);
             return Reply::relayed(
@@ -173,12 +175,13 @@ impl Service<Request<Incoming>> for Answers {
                 Request::from_parts(head, question),
                 Open::new(&self.exchange),
                 false,
-            );
+            )
+            .booked(entry);
         }
         let mut answer = answer::answer(&self.house, &self.visit, &head);
         answer.body_mut().answers(question);
         answer.body_mut().belongs_to(&self.exchange);
-        Reply::said(answer)
+        Reply::said(answer).booked(entry)
     }
 }
 

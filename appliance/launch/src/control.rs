@@ -9,8 +9,10 @@ mod offer;
 mod packing;
 mod place;
 mod scrape;
+mod top;
 mod verbs;
 
 pub(crate) use broker::{Broker, channel};
 pub(crate) use place::{NoPlace, Place, name_for};
-pub(crate) use verbs::{Metrics, Plain, Reload, Stop, ask, metrics, reload, stop};
+pub(crate) use top::{Top, top};
+pub(crate) use verbs::{Log, Metrics, Plain, Reload, Stop, ask, log, metrics, reload, stop};

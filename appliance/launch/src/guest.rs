@@ -98,9 +98,10 @@ fn memory(order: &Order, load: &Load) -> u64 {
 /// The words that the appliance is told: those of the process.
 fn words(order: &Order) -> Vec<String> {
     if order.tap.is_some() {
-        return [order.own_words(), order.pinata_words()].concat();
+        return [order.own_words(), order.pinata_words(), order.log_words()].concat();
     }
-    let mut words = vec!["--address".to_owned(), format!("{APPLIANCE}/{PREFIX}")];
+    let mut words = order.log_words();
+    words.extend(["--address".to_owned(), format!("{APPLIANCE}/{PREFIX}")]);
     words.extend(["--gateway".to_owned(), GATEWAY.to_string()]);
     words.extend(order.published_https());
     words.extend(order.own_share());

@@ -61,6 +61,10 @@ enum Verb {
     Status(control::Plain),
     /// Print a running appliance's metrics, as Prometheus reads them.
     Metrics(control::Metrics),
+    /// Show each request and event of a running appliance as it happens.
+    Log(control::Log),
+    /// Show how a running appliance is, again and again.
+    Top(control::Top),
     /// Let nobody in any more; those who are inside finish, and the appliance runs on.
     Drain(control::Plain),
     /// Let people in again after `drain`.
@@ -97,6 +101,8 @@ fn main() -> ExitCode {
         Some(Verb::Run(order)) => run::run(&order),
         Some(Verb::Status(order)) => control::ask(&order, Question::Status),
         Some(Verb::Metrics(order)) => control::metrics(&order),
+        Some(Verb::Log(order)) => control::log(&order),
+        Some(Verb::Top(order)) => control::top(&order),
         Some(Verb::Drain(order)) => control::ask(&order, Question::Drain),
         Some(Verb::Resume(order)) => control::ask(&order, Question::Resume),
         Some(Verb::Reload(order)) => control::reload(&order),

@@ -57,7 +57,12 @@ impl Start<'_> {
         let (entropy, _listener) = self.entropy(&feeder)?;
         let mut command = leashed(self.elf)?;
         command.arg("--bundle").arg(self.load.path()?);
-        command.args(words).args(["--entropy", &entropy]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .args(words)
+            .args(self.order.log_words())
+            .args(["--entropy", &entropy])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let (control, theirs) = control::channel()?;
         command.arg("--channel").arg(format!("{CHANNEL}={}", inherited(&theirs)?));
         let ward = Ward::start(&mut command)?;

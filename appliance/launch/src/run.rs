@@ -58,6 +58,12 @@ pub(crate) struct Order {
     /// Answer the operator at this socket, instead of one in the folder of running appliances.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Show each request on the console, without what stands behind its question mark.
+    #[arg(long, value_name = "common|json", value_parser = ["common", "json"])]
+    log: Option<String>,
+    /// Send each request and event to this address, by UDP as RFC 5424 has it.
+    #[arg(long, value_name = "IP:PORT", requires = "tap")]
+    syslog: Option<SocketAddr>,
     /// Start again when the appliance falls, once it was ready, with pauses that grow to a minute.
     #[arg(long)]
     supervise: bool,
@@ -209,6 +215,13 @@ impl Order {
     pub(crate) fn published_https(&self) -> Vec<String> {
         let https = self.published().into_iter().find(|publish| publish.port == 443);
         https.map(|https| vec!["--published".to_owned(), https.at.port().to_string()]).unwrap_or_default()
+    }
+
+    /// The words that tell the appliance what to do with its log.
+    pub(crate) fn log_words(&self) -> Vec<String> {
+        let log = self.log.iter().flat_map(|style| ["--log".to_owned(), style.clone()]);
+        let syslog = self.syslog.iter().flat_map(|to| ["--syslog".to_owned(), to.to_string()]);
+        log.chain(syslog).collect()
     }
 
     /// What to type into a browser.

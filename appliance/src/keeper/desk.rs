@@ -4,6 +4,7 @@
 //! changes something. Nobody reaches it but who sits at the host's end of the channel.
 
 use super::doors::Rooms;
+use super::journal::{Journal, Line, Style};
 use super::reload::{Next, Reload};
 use bundle::Bundle;
 use control::{Asked, CHANNEL, Malformed, Steward, Verb, Who};
@@ -27,6 +28,8 @@ pub(super) struct Desk {
     /// The line on which somebody waits for the end.
     farewell: Option<u16>,
     reload: Option<Reload>,
+    /// The lines on which the log is told, and how.
+    followers: Vec<(u16, Style)>,
 }
 
 /// What an operator wants changed, or told from elsewhere.
@@ -48,7 +51,13 @@ pub(super) enum Wish {
 impl Desk {
     /// A desk that nobody sits at yet.
     pub(super) fn new() -> Self {
-        Self { channel: None, steward: Steward::new(Who::Appliance), farewell: None, reload: None }
+        Self {
+            channel: None,
+            steward: Steward::new(Who::Appliance),
+            farewell: None,
+            reload: None,
+            followers: Vec::new(),
+        }
     }
 
     /// Hears the operator and says what waits to be said. True when there may be more to hear.
@@ -68,6 +77,7 @@ impl Desk {
                 Heard::Opened | Heard::Closed => {
                     self.steward.start_over();
                     self.reload = None;
+                    self.followers.clear();
                 }
                 Heard::Bytes(count) => {
                     if let Err(malformed) = self.hear(piece.get(..count).unwrap_or_default(), rooms, wishes) {
@@ -78,6 +88,20 @@ impl Desk {
         }
         self.flush(world);
         more
+    }
+
+    /// Whether somebody follows the log.
+    pub(super) fn is_followed(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    /// Tells a line of the log to those who follow it; what they do not take is lost.
+    pub(super) fn tell(&mut self, at: Duration, line: &Line, journal: &Journal) {
+        for (follower, style) in &self.followers {
+            if self.steward.tell(*follower, line.written(at, *style).as_bytes()).is_err() {
+                journal.lose();
+            }
+        }
     }
 
     /// Answers on a line.
@@ -112,18 +136,27 @@ impl Desk {
 
     fn hear(&mut self, mut bytes: &[u8], rooms: &Rooms, wishes: &mut Vec<Wish>) -> Result<(), Malformed> {
         loop {
-            let Self { steward, farewell, reload, .. } = self;
+            let Self { steward, farewell, reload, followers, .. } = self;
             let next = match steward.receive(&mut bytes)? {
                 None if bytes.is_empty() => return Ok(()),
                 None => continue,
                 Some(Asked::Greeted) => {
                     *reload = None;
+                    followers.clear();
                     continue;
                 }
                 Some(Asked::Left { line }) => {
                     reload.take_if(|reload| reload.line == line);
+                    followers.retain(|(follower, _)| *follower != line);
                     continue;
                 }
+                Some(Asked::For { line, verb: Verb::Log, words }) => match words.parse() {
+                    Ok(style) => {
+                        followers.push((line, style));
+                        continue;
+                    }
+                    Err(()) => (line, Err("a log is told as common or json".to_owned())),
+                },
                 Some(Asked::For { line, verb, words }) => match wish(line, verb, words) {
                     Ok(wish) => {
                         if let Wish::Stop(_) = wish {
@@ -193,7 +226,7 @@ fn wish(line: u16, verb: Verb, words: &str) -> Result<Wish, &'static str> {
                 _ => Err("stop wants a number of seconds up to 3600"),
             },
         },
-        Verb::Log => Err("this appliance does not tell its log yet"),
+        Verb::Log => Err("a log is told as common or json"),
         Verb::Reload => Err("an appliance cannot read its host's files: offer it the bundle"),
     }
 }

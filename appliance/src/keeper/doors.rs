@@ -64,6 +64,11 @@ impl Rooms {
         self.bundle.borrow().clone()
     }
 
+    /// The first name of the site at that place.
+    pub(super) fn site_name(&self, place: usize) -> Option<String> {
+        self.house.borrow().sites.get(place)?.words.names.first().cloned()
+    }
+
     /// Bytes that are left before nobody is let in any more.
     pub(super) fn room(&self) -> usize {
         self.means.brim.saturating_sub(runtime::heap::in_use())
@@ -167,9 +172,16 @@ impl Rooms {
         let (front, house) = (self.front.borrow().clone(), self.house.borrow().clone());
         let greeted = front.accept(stream, port, tasks.timers(), PATIENCE).await;
         drop(front);
-        let Ok((session, site)) = greeted else { return self.tally.stumbled() };
+        let (session, site) = match greeted {
+            Ok(greeted) => greeted,
+            Err(refused) => {
+                self.tally.journal.stumbled(refused.kind);
+                return self.tally.stumbled();
+            }
+        };
         self.tally.greeted();
         let facts = session.facts();
+        self.tally.journal.greeted(facts);
         let visit = Visit {
             peer,
             local,
@@ -197,6 +209,7 @@ impl Rooms {
 /// The house as it is lived in.
 fn finished(mut house: House, tally: &Rc<Tally>, means: &Means) -> Rc<House> {
     house.figures = Some(tally.clone());
+    house.books = Some(tally.journal.clone());
     house.limits.streams = house.limits.streams.min(means.streams);
     Rc::new(house)
 }

@@ -1,5 +1,6 @@
 //! The live figures: what the appliance tells anybody about itself. Nothing secret is among them.
 
+use super::journal::Journal;
 use super::well;
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -11,6 +12,8 @@ use world::Instant;
 /// Counters of this appliance since it began.
 #[derive(Default)]
 pub(super) struct Tally {
+    /// What is told and counted of each answer.
+    pub(super) journal: Rc<Journal>,
     began: Cell<Instant>,
     now: Cell<Instant>,
     handshakes: Cell<u64>,

@@ -177,8 +177,17 @@ fn of_one_shelf<W: World>(
     let sites = vec![Site { words, shelf, relays: Vec::new() }];
     let (limits, https_port) = (Limits::default(), 443);
     let (plainly, trusted, notice) = (false, Vec::new(), Notice::default());
-    let house =
-        House { sites, default_site: Some(0), limits, https_port, plainly, trusted, figures: None, notice };
+    let house = House {
+        sites,
+        default_site: Some(0),
+        limits,
+        https_port,
+        plainly,
+        trusted,
+        figures: None,
+        books: None,
+        notice,
+    };
     let front = front(vec![site], Some(0), calendar)?;
     let exchange = Exchange::new(Vec::new());
     Ok(Furnished { front, tickets_are_shared: false, house, exchange, bundle: None })

@@ -8,6 +8,7 @@ mod desk;
 mod doors;
 mod figures;
 mod house;
+mod journal;
 mod larder;
 mod lines;
 mod means;
@@ -22,6 +23,7 @@ mod turns;
 mod well;
 
 pub use house::BadHouse;
+pub use journal::Style;
 pub use larder::{Larder, News};
 pub use settings::{BadWords, Settings, Visitors, help};
 pub use turns::{Ended, live};

@@ -1,5 +1,6 @@
 //! The report: how the appliance is, in words for an operator and in numbers for Prometheus.
 
+use super::doors::Rooms;
 use super::figures::Tally;
 use super::well;
 use core::fmt::{Display, Write as _};
@@ -33,6 +34,7 @@ pub(super) struct Report<'a> {
     pub(super) mood: Mood,
     pub(super) tally: &'a Tally,
     pub(super) net: Figures,
+    pub(super) rooms: &'a Rooms,
     pub(super) memory: usize,
 }
 
@@ -116,6 +118,7 @@ impl Report<'_> {
         page.gauge("entropy_age_seconds", "Time since the pool took a seed up.", entropy.age.as_secs());
         let version = entropy.host.map_or(0, |version| if version == Version::One { 1 } else { 2 });
         page.gauge("entropy_version", "Version of the protocol that the host speaks; 0 for none.", version);
+        self.tally.journal.numbers(|place| self.rooms.site_name(place), &mut page.0);
         page.0
     }
 }

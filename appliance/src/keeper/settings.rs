@@ -1,12 +1,13 @@
 //! The words that the appliance was started with, read once. A typo never becomes a default.
 
+use super::journal::Style;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use net::Share;
 
 /// Every word that is known, what follows it, and what it means.
-const WORDS: [(&str, &str, &str); 6] = [
+const WORDS: [(&str, &str, &str); 8] = [
     (
         "--address",
         "CIDR|dhcp|slaac",
@@ -28,6 +29,12 @@ const WORDS: [(&str, &str, &str); 6] = [
         "NUMBER",
         "connections that one source, an IPv4 address or an IPv6 /64, may have once half of the memory for them is taken; 512 unless given",
     ),
+    (
+        "--log",
+        "common|json",
+        "show each request on the console, without what stands behind its question mark",
+    ),
+    ("--syslog", "IP:PORT", "send each request and event there, by UDP as RFC 5424 has it"),
     ("--limit", "MB", "the memory that the appliance may use; all that there is unless given"),
 ];
 
@@ -48,6 +55,10 @@ pub struct Settings {
     pub published: Option<u16>,
     /// A piñata hangs here, and how its visitors come to it.
     pub pinata: Option<Visitors>,
+    /// Requests are shown on the console, as JSON or as web servers always have.
+    pub log: Option<Style>,
+    /// Where requests and events are sent.
+    pub syslog: Option<SocketAddr>,
     /// The most memory to use, in bytes.
     pub limit: Option<usize>,
 }
@@ -112,6 +123,8 @@ impl Settings {
             "--share" => self.share = share(value).ok_or_else(|| unreadable(name, value))?,
             "--published" => self.published = Some(value_of(name, value)?),
             "--pinata" => self.pinata = Some(value_of(name, value)?),
+            "--log" => self.log = Some(value_of(name, value)?),
+            "--syslog" => self.syslog = Some(value_of(name, value)?),
             _ => self.limit = Some(value_of::<usize>(name, value)?.saturating_mul(1 << 20)),
         }
         Ok(())

@@ -12,8 +12,9 @@ use super::settings::{BadWords, Settings};
 use super::well::{self, Cpu};
 use bundle::Bundle;
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
-use net::{BadConfig, Cidr, Config, Keys, Net, PortTaken};
+use net::{BadConfig, Cidr, Config, Keys, Net, PortTaken, Postbox};
 use std::rc::Rc;
 use tasks::Tasks;
 use tls::Calendar;
@@ -121,6 +122,12 @@ struct Staff {
     settings: Settings,
 }
 
+/// Says on the console and in the log what has happened.
+fn tell<W: World>(world: &mut W, staff: &Staff, text: &str) {
+    world.say(text);
+    staff.tally.journal.event(text);
+}
+
 fn fresh_keys() -> Option<Zeroizing<[u8; 64]>> {
     let mut keys = Zeroizing::new([0; 64]);
     well::draw(keys.as_mut_slice()).ok().map(|()| keys)
@@ -136,6 +143,8 @@ struct Life {
     greeted: bool,
     /// When it ends at the latest, once it was asked to.
     leaving: Option<Instant>,
+    /// Where the log is sent.
+    syslog: Option<(Postbox, SocketAddr)>,
 }
 
 enum End {
@@ -166,6 +175,8 @@ impl Life {
         };
         let (facts, now) = (world.nic().facts(), world.now());
         let net = Net::new(config, facts, Keys::new(*keys), now)?;
+        // A stack that has opened nothing yet has a port for it.
+        let syslog = settings.syslog.and_then(|to| Some((net.handle().post(None).ok()?, to)));
         Ok(Self {
             net,
             tasks: Tasks::new(),
@@ -173,6 +184,7 @@ impl Life {
             opened: false,
             greeted: false,
             leaving: None,
+            syslog,
         })
     }
 
@@ -213,6 +225,8 @@ impl Life {
             let now = world.now();
             self.calendar.turn(world.wall_clock());
             staff.tally.turn(now);
+            let wanted = staff.desk.is_followed() || staff.settings.log.is_some() || self.syslog.is_some();
+            staff.tally.journal.turn(world.wall_clock(), wanted);
             let more = self.grant_wishes(world, staff, now);
             let frames = self.net.turn(now, &mut Watched(world.nic()));
             while let Some(news) = self.net.news() {
@@ -223,6 +237,7 @@ impl Life {
                 self.net.relieve(excess);
             }
             let steps = self.tasks.turn(now, STEPS);
+            self.tell_the_log(world, staff);
             if self.is_over(now) {
                 staff.desk.part(world, "ended");
                 return Ok(End::Asked);
@@ -236,6 +251,26 @@ impl Life {
                 let deadlines = [news.deadline, frames, self.tasks.timers().deadline(), line, self.leaving];
                 world.wait(earliest(deadlines));
             }
+        }
+    }
+
+    /// Tells the lines of the log that wait, to all who want them. What somebody does not take now is lost and counted.
+    fn tell_the_log<W: World>(&self, world: &mut W, staff: &mut Staff) {
+        let journal = staff.tally.journal.clone();
+        let lines = journal.take();
+        for (at, line) in &lines {
+            staff.desk.tell(*at, line, &journal);
+            if let Some(style) = staff.settings.log.filter(|_| line.is_request()) {
+                world.say(line.written(*at, style).trim_end());
+            }
+            if let Some((post, to)) = &self.syslog
+                && post.send(*to, line.letter(*at).as_bytes()).is_err()
+            {
+                journal.lose();
+            }
+        }
+        if !lines.is_empty() {
+            staff.desk.flush(world);
         }
     }
 
@@ -266,7 +301,7 @@ impl Life {
             Wish::Status(line) => staff.desk.answer(line, &self.report(staff).words()),
             Wish::Metrics(line) => staff.desk.answer(line, &self.report(staff).numbers()),
             Wish::Drain(line) => {
-                world.say("draining: the operator asked for it; nobody is let in");
+                tell(world, staff, "draining: the operator asked for it; nobody is let in");
                 staff.rooms.shut(&self.tasks);
                 staff.desk.answer(line, &self.report(staff).words());
             }
@@ -275,7 +310,7 @@ impl Life {
             }
             Wish::Resume(line) if staff.rooms.are_shut() => match self.open(staff) {
                 Ok(()) => {
-                    world.say("ready: the operator has opened the doors again");
+                    tell(world, staff, "ready: the operator has opened the doors again");
                     staff.desk.answer(line, &self.report(staff).words());
                 }
                 Err(taken) => staff.desk.refuse(line, &taken.to_string()),
@@ -300,12 +335,12 @@ impl Life {
                 let said = format!("reloaded: {} sites", furnished.house.sites.len());
                 staff.rooms.move_into(furnished, &self.net.handle(), &self.tasks);
                 staff.tally.reloaded(true);
-                world.say(&said);
+                tell(world, staff, &said);
                 staff.desk.answer(line, &format!("{said}\n"));
             }
             Err(bad) => {
                 staff.tally.reloaded(false);
-                world.say(&format!("not reloaded: {bad}"));
+                tell(world, staff, &format!("not reloaded: {bad}"));
                 staff.desk.refuse(line, &bad.to_string());
             }
         }
@@ -313,7 +348,7 @@ impl Life {
 
     /// Shuts the doors and ends when those who are inside have finished, or after `within`.
     fn leave<W: World>(&mut self, world: &mut W, staff: &Staff, now: Instant, within: Duration) {
-        world.say("stopping: nobody is let in, and those who are inside finish");
+        tell(world, staff, "stopping: nobody is let in, and those who are inside finish");
         staff.rooms.shut(&self.tasks);
         self.leaving = Some(now + within);
     }
@@ -325,7 +360,7 @@ impl Life {
             None => Mood::Serving,
         };
         let net = self.net.handle().figures();
-        Report { mood, tally: &staff.tally, net, memory: staff.means.memory }
+        Report { mood, tally: &staff.tally, net, rooms: &staff.rooms, memory: staff.means.memory }
     }
 }
 

@@ -91,6 +91,8 @@ struct Appliance {
     gone: bool,
     routes: HashMap<u16, Route>,
     last: u16,
+    /// Questions that came before it answered.
+    early: Vec<(Asker, Verb, String)>,
 }
 
 /// Whose question a line of the appliance's is.
@@ -130,7 +132,8 @@ impl Broker {
         let socket = exchange.watch.socket(socket)?;
         let operator = Operator::new(nonce()?);
         let (answers, gone, routes) = (false, false, HashMap::new());
-        exchange.appliance = Some(Appliance { socket, operator, answers, gone, routes, last: 0 });
+        exchange.appliance =
+            Some(Appliance { socket, operator, answers, gone, routes, last: 0, early: Vec::new() });
         exchange.wake();
         Ok(())
     }
@@ -225,7 +228,12 @@ impl Exchange {
                         offer.wanted(spans);
                     }
                 }
-                Ok(Some(Told::Welcome(_))) => appliance.answers = true,
+                Ok(Some(Told::Welcome(_))) => {
+                    appliance.answers = true;
+                    for (asker, verb, words) in core::mem::take(&mut appliance.early) {
+                        appliance.ask(Some(asker), verb, &words);
+                    }
+                }
                 Ok(Some(Told::Text { line, bytes })) => {
                     if let Some(route) = appliance.routes.get_mut(&line) {
                         route.hear(bytes, clients);
@@ -278,7 +286,6 @@ impl Exchange {
                 }
                 Ok(Some(Asked::For { line, verb, words })) => match appliance {
                     None => (line, NOT_THERE),
-                    Some(appliance) if !appliance.answers => (line, NOT_YET),
                     Some(_) if verb == Verb::Reload => match reload {
                         Some(_) => (line, "another reload is under way: wait for its end"),
                         None => match packing(watch, words, present) {
@@ -289,6 +296,12 @@ impl Exchange {
                             Err(_) => (line, "the launcher's host refuses to pack it"),
                         },
                     },
+                    Some(appliance) if !appliance.answers && appliance.early.len() < control::LINES => {
+                        // It has just begun, or waits for entropy: whoever asks has patience of their own.
+                        appliance.early.push(((client.number, line), verb, words.to_owned()));
+                        continue;
+                    }
+                    Some(appliance) if !appliance.answers => (line, NOT_YET),
                     Some(appliance) => match appliance.ask(Some((client.number, line)), verb, words) {
                         Some(_) => continue,
                         None => (line, "too many questions at once: wait for an answer"),
@@ -317,6 +330,7 @@ impl Exchange {
                     Err(error) => error.to_string(),
                 }
             }
+            (Stage::Packing(_), Some(appliance)) if !appliance.answers => return false,
             (Stage::Packing(packing), Some(appliance)) => match packing.poll(context) {
                 Poll::Pending => return false,
                 Poll::Ready(packed) => {
@@ -367,6 +381,11 @@ impl Exchange {
     /// There is no appliance any more. Who asked for its end has what was asked for.
     fn lose(&mut self) {
         let Some(appliance) = self.appliance.take() else { return };
+        for ((number, line), ..) in appliance.early {
+            if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+                client.steward.refuse(line, GONE);
+            }
+        }
         for route in appliance.routes.into_values() {
             match route.verb {
                 Verb::Stop | Verb::Log => route.done(&mut self.clients, &Default::default()),
@@ -409,7 +428,8 @@ impl Appliance {
 
     /// An order is carried out whoever listens; an answer that nobody awaits is not.
     fn leave_those(&mut self, is_meant: impl Fn((u64, u16)) -> bool) {
-        let Self { routes, operator, .. } = self;
+        let Self { routes, operator, early, .. } = self;
+        early.retain(|(asker, ..)| !is_meant(*asker));
         routes.retain(|line, route| {
             let meant = route.client.is_some_and(&is_meant);
             if meant && [Verb::Stop, Verb::Reload].contains(&route.verb) {

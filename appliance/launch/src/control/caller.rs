@@ -32,7 +32,7 @@ pub(crate) enum NoAnswer {
     Refused(String),
     #[error("the appliance's control socket: {0}")]
     Malformed(#[from] Malformed),
-    #[error("no answer in {} s: the appliance is busy, or what listens there is none", .0.as_secs())]
+    #[error("no answer in {} s: the appliance waits for entropy (its console says so), is busy, or is none", .0.as_secs())]
     Silent(Duration),
     #[error("the connection ended before the answer: the launcher has ended, or does not know you")]
     Ended,

@@ -6,6 +6,7 @@ use super::packing::{What, pack};
 use super::scrape;
 use crate::Outcome;
 use control::{Verb, Who};
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +48,28 @@ pub(crate) struct Stop {
     /// How long those who are inside may take to finish.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=3600))]
     within: u16,
+}
+
+/// What `gatehouse log` is told.
+#[derive(clap::Args)]
+pub(crate) struct Log {
+    #[command(flatten)]
+    whom: Whom,
+    /// Each line as one JSON object, instead of the format that web servers share.
+    #[arg(long)]
+    json: bool,
+    /// Go on until Ctrl-C or the appliance's end, which it does in any case.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Prints the log from now on.
+pub(crate) fn log(order: &Log) -> Outcome {
+    let mut caller = Caller::dial(&order.whom)?;
+    caller.wait_at_most(None)?;
+    let style = if order.json { "json" } else { "common" };
+    caller.ask(Verb::Log, style, |bytes| stdout().write_all(bytes).and_then(|()| stdout().flush()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What `gatehouse reload` is told.
