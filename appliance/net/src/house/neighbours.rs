@@ -6,6 +6,7 @@
 use super::arp::{self, Arp};
 use super::ndp::{self, Ndp};
 use super::places::Addresses;
+use crate::config::Cidr;
 use crate::gate::limit::Limit;
 use crate::out::{Out, Parcel, direct};
 use crate::secrets::Places;
@@ -192,10 +193,12 @@ impl Neighbours {
         self.question(address, None, out);
     }
 
-    /// Forgets those of a family: we are on another network now. What waits for them has an address that we lost.
-    pub(crate) fn forget_family(&mut self, v4: bool) {
-        let of_family: Vec<IpAddr> = self.known.keys().copied().filter(|one| one.is_ipv4() == v4).collect();
-        of_family.into_iter().for_each(|address| self.forget(address));
+    /// Forgets those on a network that we have left, with what waits for them. The gateway of an IPv4 network may have
+    /// any address; IPv6 networks share theirs, and one may be gone that a liar made up.
+    pub(crate) fn forget_network(&mut self, left: &Cidr) {
+        let gone = |one: &IpAddr| left.contains(*one) || (one.is_ipv4() && left.address.is_ipv4());
+        let gone: Vec<IpAddr> = self.known.keys().copied().filter(gone).collect();
+        gone.into_iter().for_each(|address| self.forget(address));
     }
 
     /// Tells everybody on the wire where an address of ours is.

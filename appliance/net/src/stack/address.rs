@@ -265,6 +265,7 @@ impl Stack {
         for cidr in &before.ours {
             if !self.neighbours.addresses.is_own(cidr.address) {
                 self.leave_address(cidr.address);
+                self.neighbours.forget_network(cidr);
                 self.estate.tell(self.now, News::Lost { address: cidr.address, why });
             }
         }
@@ -295,7 +296,6 @@ impl Stack {
             self.end(number, io::ErrorKind::AddrNotAvailable);
         }
         self.office.leave(address);
-        self.neighbours.forget_family(address.is_ipv4());
     }
 
     /// Takes up what the networks carry; connections that say more at a time say less from now on.

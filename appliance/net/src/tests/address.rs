@@ -520,3 +520,29 @@ fn repair(frame: &mut [u8]) {
         frame[56..58].copy_from_slice(&sum.to_be_bytes());
     }
 }
+
+/// Whoever plays router for a moment must not make us forget the true one's hardware address.
+#[test]
+fn a_prefix_that_comes_and_goes_disturbs_nobody_else() {
+    let mut wire = nowhere(false, true);
+    let first = settled(&mut wire, advert(ROUTER, 1800, &[good_prefix("2001:db8:1::")]));
+    let post = wire.handle().post(None).unwrap();
+    let far = SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 9), 53));
+    let sent = |wire: &mut Wire| {
+        wire.others.clear();
+        post.send(far, b"question").unwrap();
+        wire.turn();
+        wire.others.iter().filter(|frame| frame[20] == 17).count()
+    };
+    assert_eq!(sent(&mut wire), 0, "the router is asked for first");
+    let at = Ndp { is_answer: true, target: ROUTER, mac: None };
+    let IpAddr::V6(ours_v6) = first[0] else { panic!("{first:?}") };
+    wire.frame(at.frame(MAC, OURS, ROUTER, ours_v6));
+    assert_eq!(sent(&mut wire), 1);
+    let rogue = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x66);
+    wire.frame(advert(rogue, 0, &[prefix("2001:db8:66::", 64, 0xc0, 3, 3)]));
+    wire.pass(Duration::from_secs(2));
+    assert_eq!(ours(&wire).len(), 2);
+    wire.pass(Duration::from_secs(3));
+    assert_eq!((ours(&wire), sent(&mut wire)), (first, 1));
+}
