@@ -2,6 +2,7 @@
 
 mod address;
 mod cable;
+mod cost;
 mod echo;
 mod forecast;
 mod gate;
