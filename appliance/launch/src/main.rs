@@ -32,6 +32,7 @@ mod run;
 mod signals;
 mod supervise;
 mod watch;
+mod xl;
 
 use ::control::Verb as Question;
 use clap::{Parser, Subcommand};
@@ -57,6 +58,8 @@ enum Verb {
     Pack(pack::Order),
     /// Start an appliance and stay with it until it ends.
     Run(Box<run::Order>),
+    /// Write what `xl create` needs to start an appliance as a domU of Xen's.
+    Xl(xl::Order),
     /// Show how a running appliance is.
     Status(control::Plain),
     /// Print a running appliance's metrics, as Prometheus reads them.
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Some(Verb::Check(order)) => check::check(&order),
         Some(Verb::Pack(order)) => pack::pack(&order),
         Some(Verb::Run(order)) => run::run(&order),
+        Some(Verb::Xl(order)) => xl::write(&order),
         Some(Verb::Status(order)) => control::ask(&order, Question::Status),
         Some(Verb::Metrics(order)) => control::metrics(&order),
         Some(Verb::Log(order)) => control::log(&order),
