@@ -1,18 +1,21 @@
 //! The relay: other servers answer in our place.
 //!
 //! A request finds its [`Relay`] by its path (`way`), gets a head that is safe to pass on (`heads`), and is carried to
-//! one of the relay's upstreams (`upstream`) and back (`errand`), both bodies as streams (`bodies`): nothing is held of
-//! them but what is on its way. hyper is built around one exchange and taken apart when the upstream has said all; a
-//! resting connection is its stream. What a client and an upstream agree to take over is copied by `tunnel`. `health`
+//! one of the relay's upstreams (`upstream`) and back (`errand`), both bodies as streams (`bodies`, `pace`): nothing is held
+//! of them but what is on its way. hyper is built around one exchange (`call`) and taken apart when the upstream has said
+//! all (`tie`); a resting connection is its stream. What a client and an upstream agree to take over is copied by `tunnel`. `health`
 //! asks the upstreams how they are, `announce` tells them on whose behalf we call.
 //!
 //! It opens no connection itself: a [`Dial`] does, and what a name means is that one's business.
 
 mod announce;
 mod bodies;
+mod call;
 mod errand;
 mod heads;
 mod health;
+mod pace;
+mod tie;
 mod tunnel;
 mod upstream;
 

@@ -1,19 +1,18 @@
 //! Bodies on their way through: streams on which nobody waits for ever.
 
 use super::heads;
+use super::pace::Pace;
+use super::tie::{State, Tie};
 use crate::exchange::{Exchange, Open};
 use crate::page::Page;
 use bundle::Broken;
 use bytes::Bytes;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::rc::Rc;
-use tasks::{Sleep, Timers};
 use world::Instant;
 
 /// The body of a request, shared by the two who need it: the upstream reads it, and it must not go before the answer is
@@ -158,96 +157,6 @@ fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
-    }
-}
-
-/// How much somebody sends while we wait: `floor` bytes in each `span` of waiting. Time in which we did not want to hear
-/// anything does not count.
-pub(super) struct Pace {
-    timers: Timers,
-    span: Duration,
-    floor: usize,
-    waited: Duration,
-    since: Option<Instant>,
-    moved: usize,
-    sleep: Option<Sleep>,
-}
-
-impl Pace {
-    pub(super) fn new(timers: &Timers, span: Duration, floor: usize) -> Self {
-        let timers = timers.clone();
-        Self { timers, span, floor, waited: Duration::ZERO, since: None, moved: 0, sleep: None }
-    }
-
-    fn moved(&mut self, count: usize) {
-        if let Some(since) = self.since.take() {
-            self.waited += self.timers.now() - since;
-        }
-        self.sleep = None;
-        self.moved = self.moved.saturating_add(count);
-        if self.moved >= self.floor {
-            (self.moved, self.waited) = (0, Duration::ZERO);
-        }
-    }
-
-    /// Nothing is there: ready when that lasts for too long.
-    fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let now = self.timers.now();
-        let since = *self.since.get_or_insert(now);
-        let due = since + self.span.saturating_sub(self.waited);
-        let timers = &self.timers;
-        Pin::new(self.sleep.get_or_insert_with(|| timers.at(due))).poll(context)
-    }
-}
-
-/// Holds the exchange with an upstream: it ends when the one who holds this has heard all, or lets go.
-pub(super) struct Tie(Rc<Knot>);
-
-#[derive(Default)]
-struct Knot {
-    state: Cell<State>,
-    waker: Cell<Option<Waker>>,
-}
-
-/// What the one who hears the answer wants of the exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
-    /// More.
-    #[default]
-    Hearing,
-    /// Nothing: all was heard.
-    Heard,
-    /// Nothing: nobody hears any more.
-    Cut,
-}
-
-/// The other end of a [`Tie`].
-pub(super) struct Tied(Rc<Knot>);
-
-pub(super) fn tie() -> (Tie, Tied) {
-    let knot = Rc::new(Knot::default());
-    (Tie(knot.clone()), Tied(knot))
-}
-
-impl Tied {
-    pub(super) fn state(&self, context: &Context<'_>) -> State {
-        self.0.waker.set(Some(context.waker().clone()));
-        self.0.state.get()
-    }
-}
-
-impl Tie {
-    fn end(&self, state: State) {
-        if self.0.state.get() == State::Hearing {
-            self.0.state.set(state);
-            self.0.waker.take().into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-impl Drop for Tie {
-    fn drop(&mut self) {
-        self.end(State::Cut);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asks an upstream how it is.
 
-use super::errand;
+use super::call;
 use super::upstream::Upstream;
 use bundle::{Health, Proxy};
 use core::time::Duration;
@@ -14,7 +14,7 @@ pub(super) async fn watch(upstream: Weak<Upstream>, life: u64, health: Health, w
     let every = Duration::from_secs(u64::from(health.every));
     while let Some(upstream) = upstream.upgrade().filter(|upstream| upstream.life() == life) {
         let question = question(&upstream, &health, &words);
-        let asked = timers.within(every, errand::ask(&upstream, question, &words, &timers)).await;
+        let asked = timers.within(every, call::ask(&upstream, question, &words, &timers)).await;
         upstream.said_of_itself(asked.unwrap_or(false));
         drop(upstream);
         timers.after(every).await;
