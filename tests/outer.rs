@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub struct Outer {
     qemu: Child,
     control: u16,
+    https: u16,
     folder: tempfile::TempDir,
 }
 
@@ -69,9 +70,10 @@ impl Outer {
 
     fn start(machine: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the machine");
-        let control = free_port();
+        let (control, https) = (free_port(), free_port());
         let tftp = folder.path().display();
-        let net = format!("user,id=n,tftp={tftp},hostfwd=tcp:127.0.0.1:{control}-:2323");
+        let forward = format!("hostfwd=tcp:127.0.0.1:{control}-:2323,hostfwd=tcp:127.0.0.1:{https}-:443");
+        let net = format!("user,id=n,tftp={tftp},{forward}");
         let serial = format!("file:{}", folder.path().join("serial").display());
         let qemu = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg,thread=multi", "-nodefaults", "-display", "none", "-no-reboot"])
@@ -80,7 +82,7 @@ impl Outer {
             .stdin(Stdio::null())
             .spawn()
             .expect("QEMU starts");
-        let mut outer = Self { qemu, control, folder };
+        let mut outer = Self { qemu, control, https, folder };
         outer.wait_until_ready();
         outer
     }
@@ -101,6 +103,12 @@ impl Outer {
     pub fn serial(&self) -> String {
         let bytes = std::fs::read(self.folder.path().join("serial")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The port of this host that leads to port 443 of the machine.
+    #[must_use]
+    pub fn https(&self) -> u16 {
+        self.https
     }
 
     /// Runs a shell script in the machine and gives what it printed.
