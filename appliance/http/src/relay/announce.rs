@@ -6,6 +6,8 @@ use core::net::{IpAddr, SocketAddr};
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, on behalf of somebody.
 const PROXY: u8 = 0x21;
+/// Version 2, on our own behalf.
+const LOCAL: u8 = 0x20;
 const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;
 const SSL: u8 = 0x20;
@@ -27,6 +29,11 @@ pub(super) fn header(visit: &Visit) -> Vec<u8> {
     let (family, rest) = said.split_first().map_or((0, &[][..]), |(family, rest)| (*family, rest));
     let length = u16::try_from(rest.len()).unwrap_or(0).to_be_bytes();
     [&SIGNATURE[..], &[PROXY, family], &length, rest].concat()
+}
+
+/// The header for a connection that nobody has asked us for: no ends, nothing of TLS.
+pub(super) fn ourselves() -> Vec<u8> {
+    [&SIGNATURE[..], &[LOCAL, 0, 0, 0]].concat()
 }
 
 /// The family, and both ends in it.

@@ -1,6 +1,7 @@
 //! One request at one upstream: hyper's client, for as long as one exchange takes.
 
 use super::Relay;
+use super::announce;
 use super::bodies::{Download, Progress, Said, Upload};
 use super::errand::{Errand, Failure, Passage};
 use super::heads;
@@ -220,7 +221,9 @@ pub(super) async fn ask(
     words: &Proxy,
     timers: &Timers,
 ) -> bool {
-    let Ok(line) = upstream.line(true, Vec::new(), timers).await else { return false };
+    // Who waits for a header on every connection would answer nothing without one.
+    let preface = if words.announce { announce::ourselves() } else { Vec::new() };
+    let Ok(line) = upstream.line(true, preface, timers).await else { return false };
     let exchange = Exchange::new(timers.clone());
     let through = Line::new(line.trunk, Bytes::new(), true, exchange.clone());
     let builder = http1::Builder::new().max_buf_size(HELD).max_headers(LINES).handshake(through);

@@ -234,3 +234,18 @@ fn who_says_that_it_is_unwell_is_left_alone_until_it_is_well() {
         client.wait(5.0);
     }
 }
+
+#[test]
+fn who_is_told_on_whose_behalf_we_call_is_told_too_that_we_ask_for_ourselves() {
+    for (announce, begins) in [(true, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET /health "), (false, "GET /health ")]
+    {
+        let far = Far::new();
+        let health = Some(bundle::Health { path: "/health".into(), every: 5 });
+        let relay = Relay::new(Proxy { health, announce, ..words() }, vec![Rc::new(far.clone())]);
+        let mut client = before(&relay);
+        relay.begin(&client.tasks);
+        client.turn();
+        let heard = far.hear(0);
+        assert!(heard.starts_with(begins), "{heard:?}");
+    }
+}
