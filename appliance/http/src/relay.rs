@@ -58,6 +58,12 @@ impl Relay {
         }
     }
 
+    /// The path that it answers, and all below it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.words.path
+    }
+
     /// How each upstream does, in the order of the configuration.
     pub fn standings(&self) -> impl Iterator<Item = Standing> {
         self.upstreams.iter().map(|upstream| upstream.standing())

@@ -69,6 +69,11 @@ impl Rooms {
         self.house.borrow().sites.get(place)?.words.names.first().cloned()
     }
 
+    /// The house that is lived in now.
+    pub(super) fn house(&self) -> Rc<House> {
+        self.house.borrow().clone()
+    }
+
     /// Bytes that are left before nobody is let in any more.
     pub(super) fn room(&self) -> usize {
         self.means.brim.saturating_sub(runtime::heap::in_use())

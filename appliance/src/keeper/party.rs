@@ -4,6 +4,7 @@
 use super::doors;
 use super::house::BadHouse;
 use super::means::Means;
+use super::report;
 use super::settings::{Settings, Visitors};
 use bundle::{Bundle, Secrets};
 use bytes::Bytes;
@@ -81,6 +82,13 @@ impl Party {
         };
         self.0.replace(Some(pinata));
         Ok(true)
+    }
+
+    /// What its ledger counts, for Prometheus.
+    pub(super) fn numbers(&self, page: &mut report::Page) {
+        if let Some(pinata) = self.pinata() {
+            report::ledger(&pinata.ledger(), page);
+        }
     }
 
     /// The piñata that hangs now.

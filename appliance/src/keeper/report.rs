@@ -1,7 +1,12 @@
 //! The report: how the appliance is, in words for an operator and in numbers for Prometheus.
 
+mod rows;
+
+pub(super) use rows::ledger;
+
 use super::doors::Rooms;
 use super::figures::Tally;
+use super::party::Party;
 use super::well;
 use core::fmt::{Display, Write as _};
 use entropy::pool::Diet;
@@ -35,6 +40,7 @@ pub(super) struct Report<'a> {
     pub(super) tally: &'a Tally,
     pub(super) net: Figures,
     pub(super) rooms: &'a Rooms,
+    pub(super) party: Option<&'a Party>,
     pub(super) memory: usize,
 }
 
@@ -119,6 +125,10 @@ impl Report<'_> {
         let version = entropy.host.map_or(0, |version| if version == Version::One { 1 } else { 2 });
         page.gauge("entropy_version", "Version of the protocol that the host speaks; 0 for none.", version);
         self.tally.journal.numbers(|place| self.rooms.site_name(place), &mut page.0);
+        rows::upstreams(&self.rooms.house().sites, &mut page);
+        if let Some(party) = self.party {
+            party.numbers(&mut page);
+        }
         page.0
     }
 }
@@ -145,7 +155,19 @@ impl Page {
         let _ = writeln!(self.0, "gatehouse_{name}_total {value}");
     }
 
+    /// A sample of the family whose head was written last.
+    fn row(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let one = |(label, value): &(&str, &str)| format!("{label}=\"{}\"", escaped(value));
+        let labels: Vec<String> = labels.iter().map(one).collect();
+        let _ = writeln!(self.0, "gatehouse_{name}{{{}}} {value}", labels.join(","));
+    }
+
     fn head(&mut self, name: &str, about: &str, kind: &str) {
         let _ = writeln!(self.0, "# HELP gatehouse_{name} {about}\n# TYPE gatehouse_{name} {kind}");
     }
+}
+
+/// What is said within quotes.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -359,8 +359,8 @@ impl Life {
             None if staff.rooms.are_shut() => Mood::Draining,
             None => Mood::Serving,
         };
-        let net = self.net.handle().figures();
-        Report { mood, tally: &staff.tally, net, rooms: &staff.rooms, memory: staff.means.memory }
+        let (net, party) = (self.net.handle().figures(), staff.party.as_ref());
+        Report { mood, tally: &staff.tally, net, rooms: &staff.rooms, party, memory: staff.means.memory }
     }
 }
 
