@@ -19,13 +19,13 @@ const WRITE: u32 = 2;
 pub(crate) fn run(order: &Order) -> Outcome {
     let file = std::fs::read(&order.file).map_err(|error| format!("{}: {error}", order.file.display()))?;
     let parts = parts(&file).ok_or_else(|| {
-        format!("{}: this is no ELF file of 64 bits, or it is cut off", order.file.display())
+        format!("{}: this is no ELF program of 64 bits, or it is cut off", order.file.display())
     })?;
     println!("{}", measure(parts));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The segments that are loaded and never written.
+/// The segments that are loaded and never written; a file without any is nothing that could run.
 fn parts(file: &[u8]) -> Option<Vec<Part<'_>>> {
     file.starts_with(b"\x7fELF\x02\x01").then_some(())?;
     let (table, size, count) = (number(file, 32, 8)?, number(file, 54, 2)?, number(file, 56, 2)?);
@@ -39,7 +39,7 @@ fn parts(file: &[u8]) -> Option<Vec<Part<'_>>> {
             parts.push(Part { address: address as u64, flags, bytes });
         }
     }
-    Some(parts)
+    (!parts.is_empty()).then_some(parts)
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
