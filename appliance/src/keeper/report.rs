@@ -106,9 +106,9 @@ impl Report<'_> {
             ("reloads_refused", "Bundles that were offered and could not.", self.tally.reloads().1),
             ("entropy_reseeds", "How often the host has fed the pool.", entropy.reseeds),
             (
-                "entropy_bits",
-                "Bits of the host that passed the health tests and were counted.",
-                entropy.credited,
+                "entropy_credited_bytes",
+                "Entropy of the host that passed the health tests and was counted, 8 bits to a byte.",
+                entropy.credited / 8,
             ),
             (
                 "entropy_complaints",
