@@ -252,15 +252,17 @@ fn a_scraper_gets_the_metrics_and_nothing_else() {
     served.wait().unwrap();
 }
 
-/// The rules of Prometheus' text format: each family is described once, before its samples, which stand together.
+/// The rules of Prometheus' text format: each family is described once, before its samples, which stand together,
+/// and no sample is told twice.
 fn well_formed(metrics: &str) {
-    let (mut described, mut family) = (BTreeSet::new(), String::new());
+    let (mut described, mut samples, mut family) = (BTreeSet::new(), BTreeSet::new(), String::new());
     for line in metrics.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             family = rest.split(' ').next().unwrap().to_owned();
             assert!(described.insert(family.clone()), "{family} is described twice");
         } else if !line.starts_with("# HELP ") {
             let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(samples.insert(name), "{name} is told twice");
             assert!(name.starts_with(&family) && value.parse::<f64>().is_ok(), "{line} is not of {family}");
         }
     }

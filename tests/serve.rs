@@ -1,6 +1,7 @@
 //! What ships, on a TAP device, before clients that know nothing of it: this machine's kernel, curl and OpenSSL.
 
 use bench::tap::{BIG, Tap};
+use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -139,4 +140,42 @@ fn no_port_opens_before_the_host_has_fed_it() {
     tap.said("entropy: the host offers no channel");
     let ping = tap.shell("for _ in 1 2 3; do curl -sk -m 1 https://192.0.2.7/ && exit 1; done; exit 0");
     assert!(ping.status.success(), "it served a page: {}", text(&ping));
+}
+
+/// Hears datagrams and prints each as a line, until one tells of the end or nothing comes for long.
+const COLLECTOR: &str = "import socket
+ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+ear.bind(('192.0.2.1', 5514))
+ear.settimeout(30)
+line = 'listening'
+while not print(line, flush=True) and 'stopping: ' not in line: line = ear.recv(65536).decode()";
+
+/// The text of a line as RFC 5424 has it: local use 0, a notice, no host's name, of this kind.
+fn letter(line: &str, kind: &str) -> Option<serde_json::Value> {
+    let (date, rest) = line.strip_prefix("<133>1 ")?.split_once(' ')?;
+    assert!(date.len() == 20 && date.starts_with("20") && date.ends_with('Z'), "{line}");
+    serde_json::from_str(rest.strip_prefix(&format!("- gatehouse - {kind} - "))?).ok()
+}
+
+#[test]
+fn a_collector_that_comes_late_hears_of_each_request_from_then_on_and_of_the_end() {
+    let tap = Tap::told(&["--address", "192.0.2.7/24", "--syslog", "192.0.2.1:5514"]);
+    tap.said("ready: ");
+    // Nobody listens yet: the kernel says so, and the appliance goes on.
+    text(&tap.curl(&["https://localhost/early"]));
+    let mut collector = tap.client("python3");
+    collector.args(["-c", COLLECTOR]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut collector = collector.spawn().unwrap();
+    let mut lines = BufReader::new(collector.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("listening"));
+    text(&tap.curl(&["https://localhost/nowhere?token=geheim"]));
+    assert_eq!(tap.ended().code(), Some(0));
+    let told: Vec<String> = lines.collect();
+    collector.wait().unwrap();
+    let [access, event] = &told[..] else { panic!("{told:?}") };
+    let access = letter(access, "access").unwrap_or_else(|| panic!("{told:?}"));
+    let facts = ["peer", "path", "status"].map(|fact| access[fact].to_string());
+    assert_eq!(facts, ["\"192.0.2.1\"", "\"/nowhere?-\"", "404"], "{told:?}");
+    let event = letter(event, "event").unwrap_or_else(|| panic!("{told:?}"));
+    assert!(event["event"].as_str().is_some_and(|event| event.starts_with("stopping: ")), "{told:?}");
 }

@@ -237,8 +237,10 @@ impl Life {
                 self.net.relieve(excess);
             }
             let steps = self.tasks.turn(now, STEPS);
-            self.tell_the_log(world, staff);
+            let posted = self.tell_the_log(world, staff);
             if self.is_over(now) {
+                // Or the last lines would never leave.
+                self.net.turn(now, &mut Watched(world.nic()));
                 staff.desk.part(world, "ended");
                 return Ok(End::Asked);
             }
@@ -247,7 +249,7 @@ impl Life {
                 runtime::stack::wipe_below();
             }
             let line = staff.party.as_ref().and_then(|party| party.tell(world, now));
-            if steps == 0 && !more {
+            if steps == 0 && !more && !posted {
                 let deadlines = [news.deadline, frames, self.tasks.timers().deadline(), line, self.leaving];
                 world.wait(earliest(deadlines));
             }
@@ -255,7 +257,8 @@ impl Life {
     }
 
     /// Tells the lines of the log that wait, to all who want them. What somebody does not take now is lost and counted.
-    fn tell_the_log<W: World>(&self, world: &mut W, staff: &mut Staff) {
+    /// True when letters wait for the next turn of the stack.
+    fn tell_the_log<W: World>(&self, world: &mut W, staff: &mut Staff) -> bool {
         let journal = staff.tally.journal.clone();
         let lines = journal.take();
         for (at, line) in &lines {
@@ -272,6 +275,7 @@ impl Life {
         if !lines.is_empty() {
             staff.desk.flush(world);
         }
+        !lines.is_empty() && self.syslog.is_some()
     }
 
     /// Whether it was asked to end and nobody is inside any more, or the time is up.
