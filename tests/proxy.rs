@@ -278,7 +278,8 @@ fn an_upstream_proves_who_it_is_and_hears_on_whose_behalf_it_is_called() {
         );
         proxy(path, 8443, &more).replace("http://", "https://")
     };
-    let tap = Tap::with(&(tls("/good/", "localhost") + &tls("/bad/", "other.example")));
+    let asked = tls("/asked/", "localhost") + "\nhealth = { path = \"/how-are-you\", every-seconds = 1 }\n";
+    let tap = Tap::with(&(tls("/good/", "localhost") + &tls("/bad/", "other.example") + &asked));
     let paper = |name: &str| tap.folder().join("site/tls").join(name).to_string_lossy().into_owned();
     let (chain, key) = (paper("localhost.pem"), paper("localhost.key"));
     let upstream = Upstream::odd_with(&tap, 8443, &[&chain, &key, "announced"]);
@@ -291,11 +292,13 @@ fn an_upstream_proves_who_it_is_and_hears_on_whose_behalf_it_is_called() {
     }
     // 192.0.2.1 called 192.0.2.7, port 443, over TLS 1.3 and with this name.
     let log = upstream.log();
-    let line = log.lines().find(|line| line.starts_with("announced")).unwrap();
     let ends = "announced 0d0a0d0a000d0a515549540a2111 c0000201c0000207";
-    assert!(line.starts_with(ends), "{line}");
+    let line = log.lines().find(|line| line.starts_with(ends)).unwrap_or_else(|| panic!("{log}"));
     let hex = |word: &str| word.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert!(line.contains(&hex("TLSv1.3")) && line.contains(&hex("localhost")), "{line}");
+    // On our own behalf we ask how it is.
+    upstream.said("announced 0d0a0d0a000d0a515549540a2000 \n");
+    upstream.said("asked /how-are-you\n");
 }
 
 #[test]
