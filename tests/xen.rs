@@ -109,9 +109,11 @@ impl Host {
         let _ = self.xen.run("xl destroy gatehouse");
     }
 
+    /// Starts a daemon. dom0 has just booted and sees no hardware's noise: its kernel makes its own when somebody waits.
     fn feed(&self) {
         let _ = self.xen.run(
-            "setsid /tmp/xentropyd --watch /run/xen-channels --user root --metrics 127.0.0.1:9 \
+            "head -c 1 /dev/random >/dev/null
+             setsid /tmp/xentropyd --watch /run/xen-channels --user root --metrics 127.0.0.1:9 \
              </dev/null >/tmp/daemon 2>&1 &",
         );
     }
