@@ -35,7 +35,7 @@ fn served(tap: &Tap, of: usize) -> usize {
 fn under_a_flood_of_syns_newcomers_are_served_and_nobody_who_is_there_loses_a_byte() {
     let tap = Tap::ready();
     assert!(tap.shell("ip route add blackhole 10.128.0.0/9").status.success());
-    let before = rest(&tap, 0);
+    let before = figure(&tap, "heap in use").unwrap();
     let mut there = tap.client("curl");
     there.args(["-sk", "-m", "120", "--limit-rate", "1500k", "https://192.0.2.7/big.bin"]);
     let there = there.stdout(Stdio::piped()).spawn().unwrap();
@@ -57,7 +57,7 @@ fn under_a_flood_of_syns_newcomers_are_served_and_nobody_who_is_there_loses_a_by
 fn floods_of_all_that_belongs_to_no_connection_leave_nothing_behind() {
     let tap = Tap::ready();
     assert!(tap.shell("ip route add blackhole 10.128.0.0/9").status.success());
-    let before = rest(&tap, 0);
+    let before = figure(&tap, "heap in use").unwrap();
     for kind in ["ack", "data", "fin", "rst", "fragment", "land"] {
         let flood = flood(&tap, kind, 100_000);
         let page = tap.curl(&["-m", "30", "-o", "/dev/null", "-w", "%{http_code}", "https://localhost/"]);

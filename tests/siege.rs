@@ -15,7 +15,7 @@ const DEAREST: [&str; 3] = ["streams", "hello", "heads"];
 #[test]
 fn no_horde_of_any_kind_uses_up_the_memory_and_all_of_it_comes_back() {
     let tap = Tap::limited(9);
-    let before = rest(&tap, 0);
+    let before = figure(&tap, "heap in use").unwrap();
     for kind in KINDS {
         let horde = Horde::of(&tap, kind, MANY);
         assert!(is_served(&tap, Duration::from_secs(60)), "{kind}: nobody is served: {}", tap.said(""));
@@ -30,7 +30,7 @@ fn no_horde_of_any_kind_uses_up_the_memory_and_all_of_it_comes_back() {
 #[test]
 fn a_machine_of_sixteen_megabytes_outlives_the_dearest_together() {
     let tap = Tap::machine(16);
-    let before = rest(&tap, 0);
+    let before = figure(&tap, "heap in use").unwrap();
     let hordes = DEAREST.map(|kind| Horde::of(&tap, kind, FEW));
     assert!(is_served(&tap, Duration::from_secs(120)), "nobody is served: {}", tap.said(""));
     hordes.into_iter().for_each(Horde::leaves);

@@ -33,6 +33,8 @@ pub(crate) struct Flow {
     pub(crate) ends: Ends,
     pub(crate) life: Life,
     pub(crate) owner: Owner,
+    /// Since when nobody has it, if nobody does.
+    pub(crate) left: Instant,
     pub(crate) peer: Peer,
     /// Everything before it is acknowledged by the peer.
     pub(crate) una: Seq,
@@ -161,6 +163,7 @@ impl Flow {
             ends,
             life: Life::Rest,
             owner: Owner::Queue,
+            left: now,
             peer,
             una: ours,
             sent: ours,

@@ -176,7 +176,7 @@ impl Stack {
     /// Nobody holds the stream any more.
     pub(crate) fn release(&mut self, number: usize) {
         let Some(flow) = self.flows.get_mut(number) else { return };
-        flow.owner = Owner::Nobody;
+        (flow.owner, flow.left) = (Owner::Nobody, self.now);
         flow.account = None;
         (flow.reader, flow.writer) = (None, None);
         if flow.is_over() {

@@ -15,11 +15,11 @@ use world::Instant;
 const BREATH: usize = 16;
 /// How long a connection must be quiet before it is put to sleep.
 const DOZE: Duration = Duration::from_millis(200);
-/// How long a peer may take nothing of what it is owed.
+/// How long a peer may take nothing of what it is owed, and how long it may take over the rest when nobody reads any more.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long something is on its way before it is pushed: longer than smoltcp waits first.
 const PUSH: Duration = Duration::from_millis(2500);
-/// How long we wait for the other half to be closed when nobody reads any more.
+/// How long we wait for anything to be taken, or for the other half to be closed, when nobody reads any more.
 const LINGER: Duration = Duration::from_secs(60);
 /// How much may come after nobody reads any more.
 const REFUSE: usize = 1 << 20;
@@ -340,10 +340,11 @@ impl Flow {
         if self.is_over() {
             return None;
         }
-        if self.is_owed() {
-            return Some(self.progress + PATIENCE);
+        if self.owner == Owner::Nobody {
+            // Whoever takes a byte now and then would otherwise keep it for ever.
+            return Some((self.left + PATIENCE).min(self.progress + LINGER));
         }
-        (self.owner == Owner::Nobody).then(|| self.progress + LINGER)
+        self.is_owed().then(|| self.progress + PATIENCE)
     }
 
     /// When to push what seems lost. smoltcp repeats it too, but once it has waited long it waits long for ever: it

@@ -178,6 +178,26 @@ fn a_peer_that_never_closes_its_half_does_not_keep_a_dropped_stream() {
 }
 
 #[test]
+fn whoever_sips_does_not_keep_a_dropped_stream() {
+    let (mut wire, mut hand, mut stream, _listener) = connected();
+    let written = write(&mut stream, &[1; 4000]);
+    drop(stream);
+    wire.turn();
+    let last = hand.ack + u32::try_from(written).unwrap();
+    for second in 0..200 {
+        hand.ack = hand.ack + 1;
+        assert!(hand.ack.is_before(last), "it had taken all");
+        wire.say(&hand.ends, &Segment { window: 1, ..hand.segment(ACK, b"") });
+        wire.pass(Duration::from_secs(1));
+        assert!(
+            second > 110 || wire.handle().figures().open == 1,
+            "an honest one is given up after {second} s"
+        );
+    }
+    assert_eq!(wire.handle().figures().open, 0);
+}
+
+#[test]
 fn both_fins_leave_a_record_that_answers_echoes_and_goes() {
     let (mut wire, mut hand, stream, _listener) = connected();
     drop(stream);
