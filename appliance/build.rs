@@ -19,7 +19,8 @@ fn main() -> std::io::Result<()> {
         fs::write(folder.join(format!("lib{library}.a")), "!<arch>\n")?;
     }
     fs::write(folder.join("no_tables.ld"), NO_TABLES)?;
-    let no_tables = format!("-Wl,-T,{}", folder.join("no_tables.ld").display());
+    // Not by `-Wl`, for which a comma in the folder's name is the end of it.
+    let no_tables = format!("-T{}", folder.join("no_tables.ld").display());
     let found_first = format!("-L{}", folder.display());
     // Not at 0: a machine without Linux beneath loads the image at the addresses that its headers name.
     let tables = [&no_tables, "-Wl,--no-eh-frame-hdr"];

@@ -263,8 +263,10 @@ fn judge(name: &str, answers: &str, saw: &str) {
         let answered = statuses.iter().filter(|status| **status == "200").count();
         let (case, hidden) = (seen(&format!("/case-{number}")), seen(&format!("/smuggled-{number}")));
         assert!(case <= 1, "{name}: case {number} arrived {case} times");
-        // Whatever the upstream saw is something that the client was answered for, one by one.
-        assert!(case + hidden <= answered, "{name}: {line}: {case} and {hidden}");
+        // Whatever the upstream saw is something that the client was answered for, one by one. A head whose body turned
+        // out to be none may have been seen before we said 400.
+        let most = if hidden == 0 { statuses.len() } else { answered };
+        assert!(case + hidden <= most, "{name}: {line}: {case} and {hidden}");
         passed += case;
     }
     assert!(passed > 5, "{name}: {passed} honest requests arrived: {answers}");

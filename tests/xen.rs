@@ -32,7 +32,6 @@ fn a_domain_keeps_its_promises_is_fed_serves_and_ends() {
     host.outlives_its_daemon();
     host.survives_a_pause();
     host.survives_another_network();
-    host.survives_a_back_end_that_begins_anew();
     host.is_fed_by_the_next_daemon();
     host.ends_when_it_is_asked_to();
     host.comes_and_goes();
@@ -201,19 +200,6 @@ impl Host {
         let _ = self.xen.run("xl network-attach gatehouse bridge=xenbr0");
         self.said("the network is plugged in", 2);
         assert!(!self.page("/").is_empty());
-    }
-
-    fn survives_a_back_end_that_begins_anew(&self) {
-        let _ = self.xen.run(
-            "cd /sys/bus/xen-backend/drivers/vif
-             back=$(basename vif-*)
-             echo $back >unbind; sleep 1; echo $back >bind; sleep 1
-             name=$(echo $back | sed 's/vif-/vif/; s/-/./')
-             ip link set $name master xenbr0 up",
-        );
-        self.said("the network is plugged in", 3);
-        let _ = self.xen.run(KNOCK);
-        assert!(self.page("/big.bin").len() == BIG);
     }
 
     fn ends_when_it_is_asked_to(&self) {
