@@ -71,6 +71,10 @@ impl Facts {
     }
 }
 
+/// The most that waits to be understood, padding and all. After a handshake come tickets and requests for new keys, which
+/// are small; rustls would wait for 64 KiB, in records of a byte each.
+const LARGEST_MESSAGE: usize = 2 * LARGEST_RECORD;
+
 /// How many bytes of plain text one write takes: two records.
 const MOUTHFUL: usize = 2 * LARGEST_RECORD;
 
@@ -184,6 +188,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn poll_stream(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // All that is left here is half a record, or records with a message of the handshake that goes on.
+        if self.wire.incoming.len() > LARGEST_MESSAGE {
+            self.fall(context);
+            return Poll::Ready(());
+        }
         // Answers to key updates leave with whatever moves the connection next; an error shows in the read.
         let _ = self.wire.poll_send(context);
         match ready!(self.wire.poll_fill(context)) {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod der;
+pub mod forger;
 pub mod hostile;
 pub mod reckless;
 
