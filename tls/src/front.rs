@@ -214,7 +214,9 @@ fn asked<S>(wire: &mut Wire<S>, hello: &ClientHello<'_>) -> Result<Option<Box<st
             "an older version than the client's best, which is spoken here",
         ));
     }
-    Ok(hello.server_name().map(|name| name.to_ascii_lowercase().into()))
+    // The dot of the root does not belong here (RFC 6066), and some send it nevertheless.
+    let bare = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into();
+    Ok(hello.server_name().map(bare))
 }
 
 /// A ClientHello that nobody here can answer, and the alert for it. To old versions rustls says

@@ -8,6 +8,7 @@
 pub mod der;
 pub mod forger;
 pub mod hostile;
+pub mod raw;
 pub mod reckless;
 
 use futures_io::{AsyncRead, AsyncWrite};
