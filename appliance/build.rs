@@ -22,8 +22,10 @@ fn main() -> std::io::Result<()> {
     // Not by `-Wl`, for which a comma in the folder's name is the end of it.
     let no_tables = format!("-T{}", folder.join("no_tables.ld").display());
     let found_first = format!("-L{}", folder.display());
+    // Addresses that move are told by a bit each and not by 24 bytes: 80 KB less. `relocate.s` knows no other kind.
+    let packed = "-Wl,-z,pack-relative-relocs";
     // Not at 0: a machine without Linux beneath loads the image at the addresses that its headers name.
-    let tables = [&no_tables, "-Wl,--no-eh-frame-hdr"];
+    let tables = [&no_tables, "-Wl,--no-eh-frame-hdr", packed];
     for flag in
         ["-nostartfiles", "-nostdlib", &found_first, "-Wl,--image-base=0x200000"].into_iter().chain(tables)
     {

@@ -14,11 +14,11 @@ const LARGEST: usize = 3 << 20;
 
 // Tags of the dynamic section.
 const DT_NEEDED: u64 = 1;
+const DT_RELA: u64 = 7;
 const DT_TEXTREL: u64 = 22;
 const DT_JMPREL: u64 = 23;
 const DT_FLAGS: u64 = 30;
 const DF_BIND_NOW: u64 = 8;
-const DT_RELR: u64 = 36;
 
 const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
@@ -56,17 +56,41 @@ fn what_relocation_writes_is_sealed_afterwards() {
 
 #[test]
 fn every_relocation_is_one_that_the_start_knows() {
-    const RELATIVE: u64 = 8;
-    let table = elf().section_by_name(".rela.dyn").unwrap().data().unwrap();
-    assert!(table.len() > 24);
-    for entry in table.chunks_exact(24) {
-        let info = u64::from_le_bytes(entry[8..16].try_into().unwrap());
-        assert_eq!(info, RELATIVE, "a relocation that `relocate.s` would stop at");
+    let moved = words_that_move(elf().section_by_name(".relr.dyn").unwrap().data().unwrap());
+    assert!(moved.len() > 1000, "only {} words are relocated", moved.len());
+    let writable: Vec<_> = elf().elf_program_headers().iter().filter(|header| writable(header)).collect();
+    for address in moved {
+        let inside = |header: &&&elf::ProgramHeader64<Endianness>| {
+            let start = header.p_vaddr(LITTLE);
+            (start..start + header.p_filesz(LITTLE)).contains(&address)
+        };
+        assert!(writable.iter().any(|header| inside(&header)), "{address:#x} cannot be relocated");
     }
     let known = dynamic().into_iter().map(|(tag, _)| tag).collect::<BTreeSet<_>>();
-    for other in [DT_RELR, DT_JMPREL, DT_TEXTREL] {
+    for other in [DT_RELA, DT_JMPREL, DT_TEXTREL] {
         assert!(!known.contains(&other), "relocations that nobody applies: tag {other}");
     }
+}
+
+fn writable(header: &elf::ProgramHeader64<Endianness>) -> bool {
+    header.p_type(LITTLE) == elf::PT_LOAD && header.p_flags(LITTLE).0 & elf::PF_W.0 != 0
+}
+
+/// The addresses behind DT_RELR: an even word is one, an odd one tells which of the next 63 words are.
+fn words_that_move(table: &[u8]) -> Vec<u64> {
+    let mut moved = Vec::new();
+    let mut next = 0;
+    for entry in table.chunks_exact(8) {
+        let entry = u64::from_le_bytes(entry.try_into().unwrap());
+        if entry & 1 == 0 {
+            moved.push(entry);
+            next = entry + 8;
+        } else {
+            moved.extend((0..63).filter(|bit| entry >> (bit + 1) & 1 == 1).map(|bit| next + 8 * bit));
+            next += 63 * 8;
+        }
+    }
+    moved
 }
 
 #[test]
