@@ -12,6 +12,7 @@ use core::pin::Pin;
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use std::io;
+use std::rc::Rc;
 use tasks::{Timers, TooLate};
 use tls::mint::Minted;
 use tls::{
@@ -61,15 +62,25 @@ const MOST_VISITS: usize = 256;
 /// A secret, three doors and a ledger.
 pub struct Pinata {
     secret: Secret,
+    bounty: String,
+    hung: Rc<Hung>,
+    kept: Rc<Kept>,
+    code: Option<Digits>,
+    calendar: Calendar,
+}
+
+/// What hangs on the keys.
+struct Hung {
     trust: Trust,
     ca: Vec<u8>,
     ca_key_is_gone: bool,
-    code: Option<Digits>,
-    bounty: String,
     voices: Voices,
+}
+
+/// What stays, whatever is inside.
+struct Kept {
     rules: Option<RefCell<Rules>>,
     ledger: RefCell<Ledger>,
-    calendar: Calendar,
     visits: Cell<usize>,
 }
 
@@ -94,11 +105,11 @@ impl Pinata {
         rules: Option<Rules>,
         calendar: Calendar,
     ) -> Result<Self, BadPinata> {
-        let (trust, ca, ca_key_is_gone, voices) = voices(keys, &calendar)?;
-        let secret = Secret::new(words, trust.clone());
-        let ledger = RefCell::new(Ledger::new(calendar.seconds().unwrap_or(0), &ca));
-        let (rules, visits, code) = (rules.map(RefCell::new), Cell::new(0), None);
-        Ok(Self { secret, trust, ca, ca_key_is_gone, code, bounty, voices, rules, ledger, calendar, visits })
+        let hung = Rc::new(Hung::on(keys, &calendar)?);
+        let secret = Secret::new(words, hung.trust.clone());
+        let ledger = RefCell::new(Ledger::new(calendar.seconds().unwrap_or(0), &hung.ca));
+        let kept = Kept { rules: rules.map(RefCell::new), ledger, visits: Cell::new(0) };
+        Ok(Self { secret, bounty, hung, kept: Rc::new(kept), code: None, calendar })
     }
 
     /// The same piñata, which says that it runs this code.
@@ -112,29 +123,45 @@ impl Pinata {
     /// # Errors
     /// When the certificates cannot be used: then the secret is wiped with the rest.
     pub fn rehung(self, keys: Keys) -> Result<Self, BadPinata> {
-        let (trust, ca, ca_key_is_gone, voices) = voices(keys, &self.calendar)?;
-        let secret = self.secret.under(trust.clone());
-        self.ledger.borrow_mut().rehung(Digits::of(&ca));
-        Ok(Self { secret, trust, ca, ca_key_is_gone, voices, visits: Cell::new(0), ..self })
+        let hung = Rc::new(Hung::on(keys, &self.calendar)?);
+        let secret = self.secret.under(hung.trust.clone());
+        self.kept.ledger.borrow_mut().rehung(Digits::of(&hung.ca));
+        Ok(Self { secret, hung, ..self })
+    }
+
+    /// Another secret in this one's place, behind other keys or the same, with the same ledger, which says so. Whoever is
+    /// at a door now still finds the old one, which is wiped when it is dropped.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used: then nothing is changed.
+    pub fn refilled(&self, words: Vec<u8>, bounty: String, keys: Option<Keys>) -> Result<Self, BadPinata> {
+        let other = keys.map(|keys| Hung::on(keys, &self.calendar).map(Rc::new)).transpose()?;
+        let mut ledger = self.kept.ledger.borrow_mut();
+        other.iter().for_each(|hung| ledger.rehung(Digits::of(&hung.ca)));
+        ledger.refilled();
+        let (hung, kept) = (other.unwrap_or_else(|| self.hung.clone()), self.kept.clone());
+        let secret = Secret::new(words, hung.trust.clone());
+        Ok(Self { secret, bounty, hung, kept, code: self.code, calendar: self.calendar.clone() })
     }
 
     /// Whether its keys were made in memory, and can be made anew.
     #[must_use]
     pub fn made_its_keys(&self) -> bool {
-        self.ca_key_is_gone
+        self.hung.ca_key_is_gone
     }
 
     /// The answer to a visitor who wants to know whether the secret is here.
     #[must_use]
     pub fn attestation(&self, nonce: &Nonce) -> String {
-        let statement = attest::statement(nonce, Digits::of(&self.ca), self.code, self.secret.public_key());
+        let statement =
+            attest::statement(nonce, Digits::of(&self.hung.ca), self.code, self.secret.public_key());
         let signature = self.secret.sign(&statement);
         statement + &attest::last_line(signature.as_deref())
     }
 
     /// The doors that are open.
     pub fn doors(&self) -> impl Iterator<Item = Door> {
-        DOORS.into_iter().filter(|door| *door != Door::CallBack || self.rules.is_some())
+        DOORS.into_iter().filter(|door| *door != Door::CallBack || self.kept.rules.is_some())
     }
 
     /// Receives one visitor at one door, until both have hung up, and writes down what came of it. `dial`
@@ -156,33 +183,33 @@ impl Pinata {
             Some(_visit) => match door {
                 Door::Server => self.answer(stream, timers).await,
                 Door::CallBack => self.call_back(stream, peer, timers, dial).await,
-                Door::Client => self.call(&self.voices.client, stream, timers).await,
+                Door::Client => self.call(&self.hung.voices.client, stream, timers).await,
             },
         };
-        self.ledger.borrow_mut().note(door, outcome, self.now());
+        self.kept.ledger.borrow_mut().note(door, outcome, self.now());
     }
 
     /// The ledger as it is now.
     #[must_use]
     pub fn ledger(&self) -> Ref<'_, Ledger> {
-        self.ledger.borrow()
+        self.kept.ledger.borrow()
     }
 
     /// The next line for the console, if one is due. Ask until there is none, every few seconds.
     #[must_use]
     pub fn line(&self) -> Option<String> {
-        self.ledger.borrow_mut().line(self.now())
+        self.kept.ledger.borrow_mut().line(self.now())
     }
 
     /// How long until a line is due; none while there is nothing to tell.
     #[must_use]
     pub fn line_due_in(&self) -> Option<Duration> {
-        self.ledger.borrow().due_in(self.now()).map(Duration::from_secs)
+        self.kept.ledger.borrow().due_in(self.now()).map(Duration::from_secs)
     }
 
     /// The CA's certificate in DER.
     pub(crate) fn ca(&self) -> &[u8] {
-        &self.ca
+        &self.hung.ca
     }
 
     pub(crate) fn code(&self) -> Option<Digits> {
@@ -202,13 +229,13 @@ impl Pinata {
     }
 
     fn come_in(&self) -> Option<Visit<'_>> {
-        let more = self.visits.get().checked_add(1).filter(|visits| *visits <= MOST_VISITS)?;
-        self.visits.set(more);
-        Some(Visit(&self.visits))
+        let more = self.kept.visits.get().checked_add(1).filter(|visits| *visits <= MOST_VISITS)?;
+        self.kept.visits.set(more);
+        Some(Visit(&self.kept.visits))
     }
 
     async fn answer<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, timers: &Timers) -> Outcome {
-        match self.voices.front.accept(stream, Door::Server.port(), timers, PATIENCE).await {
+        match self.hung.voices.front.accept(stream, Door::Server.port(), timers, PATIENCE).await {
             Ok((session, _)) => self.tell(session, timers).await,
             Err(refused) => Outcome::Refused(refused.kind),
         }
@@ -238,7 +265,7 @@ impl Pinata {
         T: AsyncRead + AsyncWrite + Unpin,
         D: Future<Output = io::Result<T>>,
     {
-        let permitted = match &self.rules {
+        let permitted = match &self.kept.rules {
             Some(rules) => rules.borrow_mut().permit(peer.ip(), timers.now()),
             None => Err(Uncalled::Forbidden),
         };
@@ -249,7 +276,7 @@ impl Pinata {
             Err(uncalled) => return uncalled.into(),
         };
         match timers.within(PATIENCE, dial(back)).await {
-            Ok(Ok(stream)) => self.call(&self.voices.caller, stream, timers).await,
+            Ok(Ok(stream)) => self.call(&self.hung.voices.caller, stream, timers).await,
             Ok(Err(_)) | Err(TooLate) => Outcome::Unanswered,
         }
     }
@@ -260,9 +287,9 @@ impl Pinata {
         mut session: Session<S>,
         timers: &Timers,
     ) -> Outcome {
-        let Some(proof) = session.admitted(&self.trust) else { return Outcome::Refused(Kind::Ours) };
+        let Some(proof) = session.admitted(&self.hung.trust) else { return Outcome::Refused(Kind::Ours) };
         let Some(words) = self.secret.told_to(&proof) else { return Outcome::Refused(Kind::Ours) };
-        let itself = self.voices.ours.contains(&Some(proof.identity().fingerprint));
+        let itself = self.hung.voices.ours.contains(&Some(proof.identity().fingerprint));
         let told = timers.within(PATIENCE, say(&mut session, words)).await;
         let _ = close(&mut session).await;
         match told {
@@ -292,14 +319,16 @@ impl From<Uncalled> for Outcome {
     }
 }
 
-/// What becomes of keys: whom to believe, the CA, whether its key is gone, and how the doors speak.
-fn voices(keys: Keys, calendar: &Calendar) -> Result<(Trust, Vec<u8>, bool, Voices), BadPinata> {
-    let Keys { trust, ca, server, caller, client, ca_key_is_gone } = keys;
-    let ours = [&server, &caller, &client].map(|own| own.chain.first().map(|leaf| Fingerprint::of(leaf)));
-    let front = front(server, &trust, calendar)?;
-    let (caller, client) =
-        (towards_anyone(caller, &trust, calendar)?, towards_anyone(client, &trust, calendar)?);
-    Ok((trust, ca, ca_key_is_gone, Voices { front, caller, client, ours }))
+impl Hung {
+    /// What becomes of keys.
+    fn on(keys: Keys, calendar: &Calendar) -> Result<Self, BadPinata> {
+        let Keys { trust, ca, server, caller, client, ca_key_is_gone } = keys;
+        let ours = [&server, &caller, &client].map(|own| own.chain.first().map(|leaf| Fingerprint::of(leaf)));
+        let front = front(server, &trust, calendar)?;
+        let (caller, client) =
+            (towards_anyone(caller, &trust, calendar)?, towards_anyone(client, &trust, calendar)?);
+        Ok(Self { trust, ca, ca_key_is_gone, voices: Voices { front, caller, client, ours } })
+    }
 }
 
 /// The server's door: whatever it is called, it wants a certificate and takes no session up again.

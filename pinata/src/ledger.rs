@@ -119,6 +119,7 @@ pub struct Ledger {
     told: [Option<u64>; DOORS.len()],
     chain: Chain,
     rehung: Option<Digits>,
+    refilled: bool,
 }
 
 impl Ledger {
@@ -127,7 +128,7 @@ impl Ledger {
     pub fn new(since: u64, ca: &[u8]) -> Self {
         let (total, hours, untold) = (Counts::default(), VecDeque::new(), Counts::default());
         let (told, chain) = ([None; DOORS.len()], Chain::begun_by(ca));
-        Self { since, total, hours, untold, told, chain, rehung: None }
+        Self { since, total, hours, untold, told, chain, rehung: None, refilled: false }
     }
 
     /// Writes down one attempt.
@@ -152,6 +153,9 @@ impl Ledger {
         if let Some(ca) = self.rehung.take() {
             return Some(self.chain.link(now, &format!("rehung ca={ca}")));
         }
+        if core::mem::take(&mut self.refilled) {
+            return Some(self.chain.link(now, "refilled"));
+        }
         let due = |door: Door| {
             let told = self.told.get(door.place()).copied().flatten();
             told.is_none_or(|told| now >= told.saturating_add(PACE)) && self.untold.at(door).next().is_some()
@@ -170,7 +174,7 @@ impl Ledger {
     /// In how many seconds a line will be due; none while there is nothing to tell.
     #[must_use]
     pub fn due_in(&self, now: u64) -> Option<u64> {
-        if self.rehung.is_some() {
+        if self.rehung.is_some() || self.refilled {
             return Some(0);
         }
         let news = DOORS.into_iter().filter(|door| self.untold.at(*door).next().is_some());
@@ -181,6 +185,11 @@ impl Ledger {
     /// The doors have other keys from now on, under this CA: the next line will say so.
     pub(crate) fn rehung(&mut self, ca: Digits) {
         self.rehung = Some(ca);
+    }
+
+    /// There is another secret inside from now on: a line will say so.
+    pub(crate) fn refilled(&mut self) {
+        self.refilled = true;
     }
 
     /// Every figure, those that are nought too: for metrics, which want all their names from the beginning.

@@ -140,6 +140,29 @@ fn a_copy_has_other_keys_the_same_secret_and_a_ledger_that_tells() {
 }
 
 #[test]
+fn another_secret_takes_its_place_and_whoever_is_at_a_door_finds_the_old_one() {
+    let yard = Yard::default();
+    let (old, friend) = (yard.hang(&[]), hostile::good(&yard.ca, Role::Client));
+    let fill = |keys| old.refilled(b"another".to_vec(), "It is worth more.".to_owned(), keys);
+    let crooked = [Role::Server, Role::Client, Role::Client].map(|role| {
+        let own = yard::good(&yard.ca, role);
+        tls::mint::Minted { chain: own.chain, key: tls::Key::new(yard.ca.key()) }
+    });
+    assert!(fill(Some(Keys::given(yard.ca.der.clone(), Vec::new(), crooked).unwrap())).is_err());
+    assert!(old.line().is_none(), "nothing has changed");
+    let new = Rc::new(fill(None).unwrap());
+    assert_eq!(yard.show(&old, Door::Server, &friend, 1).as_deref(), Ok(SECRET));
+    assert_eq!(yard.show(&new, Door::Server, &friend, 1).as_deref(), Ok(&b"another"[..]));
+    assert_eq!(new.ledger().count(Door::Server, Outcome::Given), 2, "there is one ledger");
+    assert!(new.sheet("/", "").unwrap().text.contains("It is worth more."));
+    assert!(new.line().unwrap().contains(" refilled "));
+    let new = Rc::new(fill(Some(Keys::mint(&["pinata.example.org"], TODAY).unwrap())).unwrap());
+    let words = [new.line().unwrap(), new.line().unwrap()];
+    assert!(words[0].contains(" rehung ca=") && words[1].contains(" refilled "), "{words:?}");
+    yard.show(&new, Door::Server, &friend, 1).unwrap_err();
+}
+
+#[test]
 fn an_operators_keys_may_be_rsa() {
     let yard = Yard::default();
     for version in [0, 1] {

@@ -73,9 +73,11 @@ pub(super) fn furnish<W: World>(
     pinata: Option<Rc<dyn Shelf>>,
 ) -> Result<Furnished, BadHouse> {
     let mut furnished = match (pinata, world.boot().bundle) {
-        (Some(shelf), _) => {
+        (Some(shelf), public) => {
             let mut furnished = of_one_shelf(world, settings, calendar, shelf)?;
             furnished.house.plainly = true;
+            let open = |public| Bundle::open(Bytes::from_static(public)).map_err(BadHouse::Broken);
+            furnished.bundle = public.map(open).transpose()?.map(Rc::new);
             furnished
         }
         (None, Some(public)) => {

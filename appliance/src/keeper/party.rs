@@ -54,7 +54,10 @@ impl Party {
     ) -> Result<Option<Self>, BadHouse> {
         let Some(visitors) = settings.pinata else { return Ok(None) };
         let Filling { words, bounty, keys } = match world.boot().bundle {
-            Some(public) => filling(secrets, Bytes::from_static(public))?,
+            Some(public) => {
+                let bundle = Bundle::open(Bytes::from_static(public)).map_err(BadHouse::Broken)?;
+                filling(secrets.ok_or(BadHouse::NoSecrets)?, &bundle)?
+            }
             None => Filling { words: DEMO.to_vec(), bounty: DEMO_BOUNTY.to_owned(), keys: None },
         };
         #[cfg(feature = "probes")]
@@ -82,6 +85,26 @@ impl Party {
         };
         self.0.replace(Some(pinata));
         Ok(true)
+    }
+
+    /// The operator has sent another bundle: what it holds for the piñata takes the place of what is inside, and nobody
+    /// who is at a door is cut off. Keys that were made here stay where it has none.
+    pub(super) fn refill<W: World>(
+        &self,
+        world: &W,
+        settings: &Settings,
+        bundle: &Bundle,
+        secrets: &[u8],
+    ) -> Result<(), BadHouse> {
+        let Some(present) = self.pinata() else { return Ok(()) };
+        let Filling { words, bounty, keys } = filling(secrets, bundle)?;
+        let keys = match keys {
+            None if !present.made_its_keys() => Some(made(world, settings)?),
+            keys => keys,
+        };
+        let refilled = present.refilled(words, bounty, keys).map_err(BadHouse::Pinata)?;
+        self.0.replace(Some(Rc::new(refilled)));
+        Ok(())
     }
 
     /// What its ledger counts, for Prometheus.
@@ -114,7 +137,7 @@ impl Party {
             let listener = handle.listen(door.port())?;
             let shutting = shutting.clone();
             let post = Post { door, means, handle: handle.clone(), tasks: tasks.clone() };
-            tasks.spawn(post.welcome(pinata.clone(), listener, shutting));
+            tasks.spawn(post.welcome(self.clone(), listener, shutting));
         }
         Ok(())
     }
@@ -145,10 +168,8 @@ fn made<W: World>(world: &W, settings: &Settings) -> Result<Keys, BadHouse> {
 }
 
 /// What the operator has put into the bundle for the piñata.
-fn filling(secrets: Option<&[u8]>, public: Bytes) -> Result<Filling, BadHouse> {
-    let bundle = Bundle::open(public).map_err(BadHouse::Broken)?;
-    let secrets = Secrets::open(secrets.ok_or(BadHouse::NoSecrets)?, &bundle.fingerprint())
-        .map_err(BadHouse::Broken)?;
+fn filling(secrets: &[u8], bundle: &Bundle) -> Result<Filling, BadHouse> {
+    let secrets = Secrets::open(secrets, &bundle.fingerprint()).map_err(BadHouse::Broken)?;
     let words = secrets.named("pinata").map(<[u8]>::to_vec).ok_or(BadHouse::EmptyPinata)?;
     let bounty = secrets.named("pinata/bounty").and_then(|text| core::str::from_utf8(text).ok());
     let keys = given(&secrets).map_err(BadHouse::Pinata)?;
@@ -178,12 +199,13 @@ struct Post {
 }
 
 impl Post {
-    async fn welcome(self, pinata: Rc<Pinata>, listener: Listener, shutting: Bell) {
+    async fn welcome(self, party: Party, listener: Listener, shutting: Bell) {
         while let Some(stream) = doors::next(&listener, &shutting).await {
             let Some((purse, stream)) = self.means.admit(&self.handle, stream) else { continue };
+            let Some(pinata) = party.pinata() else { continue };
             let (account, timers) = (purse.account().clone(), self.tasks.timers().clone());
             let visit = Visit { handle: self.handle.clone(), account, timers };
-            purse.spend_on(&self.tasks, visit.receive(pinata.clone(), stream, self.door));
+            purse.spend_on(&self.tasks, visit.receive(pinata, stream, self.door));
         }
     }
 }

@@ -96,6 +96,9 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
         {
             continue;
         }
+        if copies != now {
+            runtime::stack::wipe_below();
+        }
         copies = now;
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
@@ -334,10 +337,8 @@ impl Life {
         bundle: Rc<Bundle>,
         secrets: &[u8],
     ) {
-        match house::refurnish(&staff.settings, &self.calendar, bundle, secrets) {
-            Ok(furnished) => {
-                let said = format!("reloaded: {} sites", furnished.house.sites.len());
-                staff.rooms.move_into(furnished, &self.net.handle(), &self.tasks);
+        match self.put_in_place(world, staff, bundle, secrets) {
+            Ok(said) => {
                 staff.tally.reloaded(true);
                 tell(world, staff, &said);
                 staff.desk.answer(line, &format!("{said}\n"));
@@ -348,6 +349,25 @@ impl Life {
                 staff.desk.refuse(line, &bad.to_string());
             }
         }
+    }
+
+    /// Whatever hangs or is served here: the bundle's takes its place.
+    fn put_in_place<W: World>(
+        &self,
+        world: &W,
+        staff: &Staff,
+        bundle: Rc<Bundle>,
+        secrets: &[u8],
+    ) -> Result<String, BadHouse> {
+        if let Some(party) = &staff.party {
+            party.refill(world, &staff.settings, &bundle, secrets)?;
+            runtime::stack::wipe_below();
+            return Ok("reloaded: the piñata".to_owned());
+        }
+        let furnished = house::refurnish(&staff.settings, &self.calendar, bundle, secrets)?;
+        let said = format!("reloaded: {} sites", furnished.house.sites.len());
+        staff.rooms.move_into(furnished, &self.net.handle(), &self.tasks);
+        Ok(said)
     }
 
     /// Shuts the doors and ends when those who are inside have finished, or after `within`.
