@@ -46,7 +46,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "pinata",
         ],
     ),
-    ("gatehouse-tests", &["world", "bundle", "entropy", "tasks", "gatehouse-http", "pinata"]),
+    (
+        "gatehouse-tests",
+        &["world", "bundle", "entropy", "tasks", "gatehouse-http", "tls", "tls-bench", "pinata"],
+    ),
 ];
 
 /// Crates of others that only some rooms may name.

@@ -63,10 +63,13 @@ pub fn cargo(arguments: &[&str]) -> Output {
 pub mod deaths;
 pub mod horde;
 pub mod house;
+pub mod hunt;
 pub mod launched;
 pub mod machine;
 pub mod memory;
+pub mod numbers;
 pub mod outer;
 pub mod party;
 pub mod running;
 pub mod tap;
+pub mod visitor;

@@ -1,5 +1,6 @@
 //! Memory, and what may be found in it: every form in which a key or a secret could lie there, and how often it may.
 
+use crate::numbers::{ED25519, Number, big, little, montgomery, read, reduced};
 use memchr::memmem;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
@@ -10,14 +11,12 @@ use std::time::Duration;
 /// A dump of 64 MiB by an emulator on a busy host.
 const LONG: Duration = Duration::from_secs(120);
 
-/// The order of P-256, least significant word first.
-const ORDER: [u64; 4] =
-    [0xf3b9_cac2_fc63_2551, 0xbce6_faad_a717_9e84, 0xffff_ffff_ffff_ffff, 0xffff_ffff_0000_0000];
-
-/// A run of memory and where it begins.
+/// A run of memory.
 pub struct Run {
-    start: u64,
-    bytes: Vec<u8>,
+    /// Where it begins.
+    pub start: u64,
+    /// What is there.
+    pub bytes: Vec<u8>,
 }
 
 /// Something that may be found so often, and no oftener.
@@ -34,6 +33,12 @@ impl Needle {
         Self { name: name.to_owned(), bytes: bytes.to_vec(), wanted }
     }
 
+    /// The same, when it must not be there any more.
+    #[must_use]
+    pub fn gone(self) -> Self {
+        Self { wanted: 0, ..self }
+    }
+
     /// Both halves of some bytes: half a key is as bad as a whole one.
     fn halves(name: &str, bytes: &[u8], wanted: usize) -> [Self; 2] {
         let (first, second) = bytes.split_at(bytes.len() / 2);
@@ -42,45 +47,25 @@ impl Needle {
     }
 }
 
-/// A P-256 key (PKCS #8) in every form that it takes: as the file has it, in words, and as ring multiplies with it. Only
-/// the last may be there, and only so often.
+/// The number of a P-256 key (PKCS #8).
 #[must_use]
-pub fn p256(name: &str, pkcs8: &[u8], wanted: usize) -> Vec<Needle> {
+pub fn key(pkcs8: &[u8]) -> Number {
     let at = memmem::find(pkcs8, &[2, 1, 1, 4, 32]).expect("a P-256 key") + 5;
-    let big: [u8; 32] = pkcs8[at..at + 32].try_into().expect("32 bytes");
-    let word = |at: usize| u64::from_be_bytes(big[at..at + 8].try_into().expect("8 bytes"));
-    let words = [word(24), word(16), word(8), word(0)];
-    let little = |words: [u64; 4]| words.map(u64::to_le_bytes).concat();
+    read(&pkcs8[at..at + 32])
+}
+
+/// A key of P-256, or another number that would give it away, in every form that it takes: as a file has it, in words,
+/// and as ring multiplies with it. Only the last may be there, and only so often.
+#[must_use]
+pub fn p256(name: &str, number: Number, wanted: usize) -> Vec<Needle> {
     [
-        Needle::halves(&format!("{name}, big-endian or DER"), &big, 0),
-        Needle::halves(&format!("{name}, little-endian"), &little(words), 0),
-        Needle::halves(&format!("{name}, Montgomery's form"), &little(montgomery(words)), wanted),
+        Needle::halves(&format!("{name}, big-endian or DER"), &big(number), 0),
+        Needle::halves(&format!("{name}, little-endian"), &little(number), 0),
+        Needle::halves(&format!("{name}, Montgomery's form"), &little(montgomery(number)), wanted),
     ]
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// A number times 2^256, modulo the order.
-fn montgomery(mut number: [u64; 4]) -> [u64; 4] {
-    for _ in 0..256 {
-        let carry = number[3] >> 63 == 1;
-        number = [
-            number[0] << 1,
-            number[1] << 1 | number[0] >> 63,
-            number[2] << 1 | number[1] >> 63,
-            number[3] << 1 | number[2] >> 63,
-        ];
-        if carry || number.iter().rev().ge(ORDER.iter().rev()) {
-            let mut borrow = false;
-            for (digit, order) in number.iter_mut().zip(ORDER) {
-                let (less, first) = digit.overflowing_sub(order);
-                let (less, second) = less.overflowing_sub(u64::from(borrow));
-                (*digit, borrow) = (less, first || second);
-            }
-        }
-    }
-    number
 }
 
 /// An Ed25519 seed, which must be gone, and what it is expanded to, which may be there so often.
@@ -95,6 +80,22 @@ pub fn ed25519(name: &str, seed: &[u8], wanted: usize) -> Vec<Needle> {
         .into_iter()
         .chain([scalar, Needle::new(&format!("{name}, prefix"), &expanded[32..], wanted)])
         .collect()
+}
+
+/// The number that is drawn from an Ed25519 key for signing this: whoever knows it has the key. It must be gone.
+#[must_use]
+pub fn drawn_by_ed25519(name: &str, seed: &[u8], message: &[u8]) -> Vec<Needle> {
+    use sha2::Digest;
+    let prefix = &sha2::Sha512::digest(seed)[32..];
+    let drawn = sha2::Sha512::digest([prefix, message].concat());
+    let reduced = little(reduced(&drawn, ED25519));
+    [
+        Needle::halves(&format!("{name}, whole"), &drawn, 0),
+        Needle::halves(&format!("{name}, reduced"), &reduced, 0),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Everything that a process can read of itself; for root only.
@@ -165,12 +166,6 @@ pub fn faults(memory: &[Run], needles: &[Needle]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn montgomerys_form_of_one_is_two_to_the_256_less_the_order() {
-        let one = montgomery([1, 0, 0, 0]);
-        assert_eq!(one, [0x0c46_353d_039c_daaf, 0x4319_0552_58e8_617b, 0, 0x0000_0000_ffff_ffff]);
-    }
 
     #[test]
     fn what_is_hidden_twice_is_found_twice() {

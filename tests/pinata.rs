@@ -1,16 +1,13 @@
 //! The piñata that ships, in both worlds, before OpenSSL, curl and its own `whack`: the page, the doors, the ledger, what
 //! it attests, and what lies in its memory meanwhile.
 
-#[allow(dead_code, reason = "each test that stands on it uses a part of it")]
-mod host;
-
-use bench::machine::{Board, Machine};
-use bench::memory::{self, Run};
+use bench::memory;
 use bench::party::Party;
+use bench::running::World;
 use bench::tap::Tap;
 use pinata::chain::follow;
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 /// Nothing here takes so long unless it is broken.
@@ -19,19 +16,17 @@ const LONG: Duration = Duration::from_secs(120);
 /// A piñata that hangs at 192.0.2.7, in one of the worlds.
 struct Scene<'a> {
     party: &'a Party,
-    /// A program among the visitors.
-    client: &'a dyn Fn(&str) -> Command,
-    console: &'a dyn Fn() -> String,
-    memory: &'a dyn Fn() -> Vec<Run>,
+    tap: Tap,
 }
 
-impl Scene<'_> {
-    fn shell(&self, line: &str) -> Output {
-        (self.client)("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap()
+impl<'a> Scene<'a> {
+    fn hung(world: World, party: &'a Party) -> Self {
+        let tap = Tap::holding(world, &bench::appliance(), &party.bundle(), &["--pinata", "direct"]);
+        Self { party, tap }
     }
 
     fn said(&self, line: &str) -> String {
-        let output = self.shell(line);
+        let output = self.tap.shell(line);
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
@@ -42,12 +37,12 @@ impl Scene<'_> {
     /// Each key where it must be and nowhere else.
     #[track_caller]
     fn look(&self, when: &str) {
-        let faults = memory::faults(&(self.memory)(), &self.party.needles());
+        let faults = memory::faults(&self.tap.memory(), &self.party.needles());
         assert!(faults.is_empty(), "{when}:\n{}", faults.join("\n"));
     }
 
     fn whack(&self, words: &[&str]) -> Output {
-        let mut command = (self.client)(&bench::gatehouse().to_string_lossy());
+        let mut command = self.tap.client(&bench::gatehouse().to_string_lossy());
         command.args(["pinata", "whack", "192.0.2.7"]).args(words).output().unwrap()
     }
 
@@ -103,10 +98,9 @@ impl Scene<'_> {
                 self.served(&format!("-accept 127.0.0.1:4433 {version} -cert {server} -key {server}"), carry);
             assert!(told.contains(secret.trim()), "to a server, {version}: {told}");
         }
-        // Whoever knocked a moment ago, as `whack` did, is called only after ten seconds.
-        std::thread::sleep(Duration::from_secs(10));
-        let knock = "timeout 30 socat -u TCP:192.0.2.7:10001 -";
-        let told = self.served(&format!("-accept 40001 -cert {server} -key {server}"), knock);
+        // `whack` has knocked a moment ago: nobody is called at its address for ten seconds.
+        let knock = "timeout 60 socat -u TCP:192.0.2.7:10001,bind=192.0.2.140 -";
+        let told = self.served(&format!("-accept 192.0.2.140:40001 -cert {server} -key {server}"), knock);
         assert!(told.contains(secret.trim()), "to a server that is called back: {told}");
     }
 
@@ -115,7 +109,9 @@ impl Scene<'_> {
     fn served(&self, words: &str, bring: &str) -> String {
         let open = "pipe=$(mktemp -u) && mkfifo $pipe && exec 3<>$pipe && rm $pipe";
         let serve = format!("timeout 60 openssl s_server -quiet -naccept 1 {words} <&3 2>&1");
-        self.said(&format!("{open}; {serve} & sleep 1; {bring} 3<&-; wait"))
+        let listens = "ss -Hltn | grep -qE ':(4433|40001) '";
+        let wait = format!("for i in $(seq 600); do {listens} && break; sleep 0.05; done");
+        self.said(&format!("{open}; {serve} & {wait}; {bring} 3<&-; wait"))
     }
 
     /// The ledger has every attempt, and its chain is what the console shows.
@@ -147,13 +143,13 @@ impl Scene<'_> {
         assert!(self.page("/").contains("It has been broken"), "the page says that somebody was told");
         let start = Instant::now();
         while self.followed(&read()["chain"]).is_err() {
-            assert!(start.elapsed() < LONG, "{:?}: {}", self.followed(&read()["chain"]), (self.console)());
+            assert!(start.elapsed() < LONG, "{:?}: {}", self.followed(&read()["chain"]), self.tap.said(""));
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
     fn followed(&self, chain: &Value) -> Result<(), String> {
-        let console = (self.console)();
+        let console = self.tap.said("");
         let lines: Vec<&str> = console.lines().filter(|line| line.starts_with("piñata: ")).collect();
         let at = |name: &str| pinata::chain::Head::read(chain[name].as_str().unwrap()).unwrap();
         follow(at("start"), lines, at("head")).map_err(|gap| format!("{gap:?} in {chain}"))
@@ -162,87 +158,19 @@ impl Scene<'_> {
 
 #[test]
 fn as_a_process_it_tells_friends_only_and_holds_each_key_in_one_place() {
-    let party = Party::default();
-    let tap = Tap::holding(&bench::appliance(), &party.bundle(), &["--pinata", "direct"]);
-    tap.said("ready: ");
-    let scene = Scene {
-        party: &party,
-        client: &|program| tap.client(program),
-        console: &|| tap.said(""),
-        memory: &|| memory::of_process(tap.id()),
-    };
-    scene.everything();
+    Scene::hung(World::Process, &Party::default()).everything();
+}
+
+#[test]
+fn as_a_machine_it_tells_friends_only_and_holds_each_key_in_one_place() {
+    Scene::hung(World::Machine, &Party::default()).everything();
 }
 
 #[test]
 fn a_copy_of_the_secret_that_somebody_forgot_is_found() {
     let party = Party::worth("planted");
-    let tap = Tap::holding(bench::machine::probes(), &party.bundle(), &["--pinata", "direct"]);
-    tap.said("ready: ");
-    let faults = memory::faults(&memory::of_process(tap.id()), &party.needles());
+    let tap =
+        Tap::holding(World::Process, bench::machine::probes(), &party.bundle(), &["--pinata", "direct"]);
+    let faults = memory::faults(&tap.memory(), &party.needles());
     assert!(faults.iter().any(|fault| fault.starts_with("the secret as it is told: 2 at")), "{faults:?}");
-}
-
-/// A network namespace with a TAP device in it.
-struct Net(String);
-
-impl Net {
-    fn new() -> Self {
-        let net = Self(format!("pinata-{}", std::process::id()));
-        net.ip(&["netns", "add", &net.0]);
-        net.ip(&["-n", &net.0, "link", "set", "lo", "up"]);
-        net.ip(&["-n", &net.0, "tuntap", "add", "dev", "tap", "mode", "tap"]);
-        net.ip(&["-n", &net.0, "addr", "add", "192.0.2.1/24", "dev", "tap"]);
-        net.ip(&["-n", &net.0, "link", "set", "tap", "up"]);
-        net
-    }
-
-    fn ip(&self, words: &[&str]) {
-        let done = Command::new("ip").args(words).output().unwrap();
-        assert!(done.status.success(), "{words:?} in {}: {}", self.0, String::from_utf8_lossy(&done.stderr));
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
-#[test]
-fn as_a_machine_it_tells_friends_only_and_holds_each_key_in_one_place() {
-    let (net, party, folder) = (Net::new(), Party::default(), tempfile::tempdir().unwrap());
-    let here = folder.path();
-    let _daemon = host::Host::start(&["--watch", here.to_str().unwrap(), "--user", "root"]);
-    let machine = Machine::on(Board::Microvm).inside(&net.0).module(&party.bundle());
-    let machine = machine.line("--address 192.0.2.7/24 --pinata direct").with(&[
-        "-global",
-        "virtio-mmio.force-legacy=false",
-        "-netdev",
-        "tap,id=n,ifname=tap,script=no,downscript=no",
-        "-device",
-        "virtio-net-device,netdev=n",
-        "-chardev",
-        &format!("socket,path={}/vm.entropy,server=on,wait=off,id=e", here.display()),
-        "-device",
-        "virtio-serial-device",
-        "-device",
-        "virtserialport,chardev=e,name=org.openmirage.entropy.2",
-        "-qmp",
-        &format!("unix:{}/monitor,server=on,wait=off", here.display()),
-    ]);
-    let running = machine.running(&bench::appliance());
-    let _ = running.said("ready: ");
-    let client = |program: &str| {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &net.0, program]);
-        command
-    };
-    let scene = Scene {
-        party: &party,
-        client: &client,
-        console: &|| running.console(),
-        memory: &|| memory::of_machine(&here.join("monitor"), here),
-    };
-    scene.everything();
 }

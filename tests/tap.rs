@@ -3,8 +3,11 @@
 //! Everything has a name that no other test has, and ends with the value that holds it. It needs root: a TAP device
 //! that a real kernel routes to cannot be had otherwise.
 
+use crate::memory::{self, Run};
+use crate::running::World;
 use crate::{appliance, house, xentropyd};
-use std::path::Path;
+use nix::sched::{CloneFlags, setns};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -73,15 +76,62 @@ impl Tap {
         Self::started(false, "", Way::Process(&STATIC))
     }
 
-    /// An appliance, this one or another build of it, that has a bundle and some words more; no gateway stands beside it.
+    /// An appliance, this one or another build of it, in either world, that has a bundle and some words more, and says
+    /// that it is ready. No gateway stands beside it, and its clients are at every address of 192.0.2.128/25, too.
     #[must_use]
-    pub fn holding(image: &Path, bundle: &Path, words: &[&str]) -> Self {
+    pub fn holding(world: World, image: &Path, bundle: &Path, words: &[&str]) -> Self {
         let (folder, namespace) = (tempfile::tempdir().expect("a folder"), namespace());
+        let routed = ["-n", &namespace, "route", "add", "local", "192.0.2.128/25", "dev", "lo"];
+        assert!(Command::new("ip").args(routed).status().expect("ip runs").success());
         let daemon = Some(feeder(folder.path()));
-        let socket = folder.path().join("appliance.entropy").to_string_lossy().into_owned();
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let (bundle, socket, control) = (bundle.to_string_lossy(), at("appliance.entropy"), at("control"));
         let words = [&STATIC[..2], words].concat();
-        let command = process(image, &namespace, &bundle.to_string_lossy(), Some(&socket), &words);
-        Self::of(folder, namespace, daemon, command)
+        let command = match world {
+            World::Process => {
+                let channel = format!("gatehouse.control=listen:{control}");
+                let words = [&["--channel", &channel], &words[..]].concat();
+                process(image, &namespace, &bundle, Some(&socket), &words)
+            }
+            World::Machine => {
+                let mut qemu = machine(&namespace, &bundle, &socket, 64, &words);
+                qemu.args(["-chardev", &format!("socket,path={control},server=on,wait=off,id=c")]);
+                qemu.args(["-device", "virtserialport,chardev=c,name=gatehouse.control"]);
+                qemu.args(["-qmp", &format!("unix:{},server=on,wait=off", at("monitor"))]);
+                qemu
+            }
+        };
+        let tap = Self::of(folder, namespace, daemon, command);
+        tap.said("ready: ");
+        tap
+    }
+
+    /// Everything that lies in its memory now, whichever world it is in; `holding` has started it.
+    #[must_use]
+    pub fn memory(&self) -> Vec<Run> {
+        let monitor = self.folder.path().join("monitor");
+        if monitor.exists() {
+            memory::of_machine(&monitor, self.folder.path())
+        } else {
+            memory::of_process(self.appliance.id())
+        }
+    }
+
+    /// Where its operator is answered; `holding` has started it.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.folder.path().join("control")
+    }
+
+    /// Does something among the clients: what is dialled and listened at in there, is so in their network.
+    pub fn among_clients<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let place = std::fs::File::open(format!("/run/netns/{}", self.namespace)).expect("ip has made it");
+        let inside = || {
+            setns(place, CloneFlags::CLONE_NEWNET).expect("a thread of root's may go there");
+            work()
+        };
+        let done = std::thread::scope(|scope| scope.spawn(inside).join());
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     fn started(fed: bool, sheet: &str, way: Way<'_>) -> Self {
@@ -93,7 +143,7 @@ impl Tap {
         let socket = folder.path().join("appliance.entropy").to_string_lossy().into_owned();
         let command = match way {
             Way::Process(words) => process(&appliance(), &namespace, &bundle, fed.then_some(&*socket), words),
-            Way::Machine(memory) => machine(&namespace, &bundle, &socket, memory),
+            Way::Machine(memory) => machine(&namespace, &bundle, &socket, memory, &STATIC),
         };
         Self::of(folder, namespace, daemon, command)
     }
@@ -223,12 +273,12 @@ fn process(image: &Path, namespace: &str, bundle: &str, socket: Option<&str>, wo
     command
 }
 
-fn machine(namespace: &str, bundle: &str, socket: &str, memory: u32) -> Command {
+fn machine(namespace: &str, bundle: &str, socket: &str, memory: u32, words: &[&str]) -> Command {
     let mut qemu = inside(namespace, "qemu-system-x86_64");
     qemu.args(["-accel", "tcg", "-cpu", "max", "-m", &memory.to_string(), "-nodefaults", "-display", "none"]);
     qemu.args(["-M", "microvm,isa-serial=on,ioapic2=off,pit=off,pic=off,rtc=on", "-no-reboot"]);
     qemu.args(["-global", "virtio-mmio.force-legacy=false", "-serial", "stdio"]);
-    qemu.arg("-kernel").arg(appliance()).args(["-initrd", bundle, "-append", &STATIC.join(" ")]);
+    qemu.arg("-kernel").arg(appliance()).args(["-initrd", bundle, "-append", &words.join(" ")]);
     qemu.args(["-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no,vnet_hdr=on"]);
     qemu.args(["-device", "virtio-net-device,netdev=n", "-device", "virtio-serial-device"]);
     qemu.args(["-chardev", &format!("socket,path={socket},server=on,wait=off,id=e")]);

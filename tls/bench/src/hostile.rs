@@ -13,7 +13,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     NameConstraints, PublicKeyData, RevokedCertParams, SerialNumber, SignatureAlgorithm,
 };
-use std::rc::Rc;
+use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 use tls::Kind;
 
@@ -45,39 +45,64 @@ pub struct Case {
 
 /// A CA whose certificates can be bent.
 pub struct Ca {
-    issuer: Rc<Issuer<'static, KeyPair>>,
+    issuer: Arc<Issuer<'static, KeyPair>>,
     /// Its certificate.
     pub der: Vec<u8>,
+    day: Day,
 }
 
-fn today() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(TODAY.as_secs() as i64).unwrap()
+/// When certificates are made, and how much later those begin that are not valid yet.
+#[derive(Clone, Copy)]
+struct Day {
+    now: OffsetDateTime,
+    soon: Duration,
 }
 
-fn params(name: &str) -> CertificateParams {
+impl Day {
+    fn at(now: core::time::Duration, soon: Duration) -> Self {
+        Self { now: OffsetDateTime::from_unix_timestamp(now.as_secs() as i64).unwrap(), soon }
+    }
+}
+
+fn params(name: &str, Day { now, .. }: Day) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, DnValue::Utf8String(name.to_owned()));
-    params.not_before = today() - Duration::days(1);
-    params.not_after = today() + Duration::days(30);
+    params.not_before = now - Duration::days(1);
+    params.not_after = now + Duration::days(30);
     params.use_authority_key_identifier_extension = true;
     params
 }
 
-fn ca_params(name: &str) -> CertificateParams {
-    let mut params = params(name);
+fn ca_params(name: &str, day: Day) -> CertificateParams {
+    let mut params = params(name, day);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
 impl Ca {
-    /// A root.
+    /// A root of [`TODAY`], for whoever winds the clock: what is not valid yet begins with the next second.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let (params, key) = (ca_params(name), KeyPair::generate().unwrap());
+        Self::of(name, Day::at(TODAY, Duration::seconds(1)))
+    }
+
+    /// A root of a day on which time goes by: what is not valid yet begins with the next day.
+    #[must_use]
+    pub fn on(now: core::time::Duration, name: &str) -> Self {
+        Self::of(name, Day::at(now, Duration::days(1)))
+    }
+
+    fn of(name: &str, day: Day) -> Self {
+        let (params, key) = (ca_params(name, day), KeyPair::generate().unwrap());
         let der = params.self_signed(&key).unwrap().der().to_vec();
-        Self { issuer: Rc::new(Issuer::new(params, key)), der }
+        Self { issuer: Arc::new(Issuer::new(params, key)), der, day }
+    }
+
+    /// Another root of the same day.
+    fn other(&self, name: &str) -> Self {
+        Self::of(name, self.day)
     }
 
     /// An intermediate below this one.
@@ -92,10 +117,10 @@ impl Ca {
         algorithm: &'static SignatureAlgorithm,
         bend: impl FnOnce(&mut CertificateParams),
     ) -> Self {
-        let (mut params, key) = (ca_params(name), KeyPair::generate_for(algorithm).unwrap());
+        let (mut params, key) = (ca_params(name, self.day), KeyPair::generate_for(algorithm).unwrap());
         bend(&mut params);
         let der = params.signed_by(&key, &*self.issuer).unwrap().der().to_vec();
-        Self { issuer: Rc::new(Issuer::new(params, key)), der }
+        Self { issuer: Arc::new(Issuer::new(params, key)), der, day: self.day }
     }
 
     /// The key, in PKCS #8.
@@ -109,13 +134,13 @@ impl Ca {
     pub fn crl(&self, revoked: &[u8], until: i64) -> Vec<u8> {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from_slice(revoked),
-            revocation_time: today() - Duration::hours(2),
+            revocation_time: self.day.now - Duration::hours(2),
             reason_code: None,
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: today() - Duration::days(3),
-            next_update: today() + Duration::days(until),
+            this_update: self.day.now - Duration::days(3),
+            next_update: self.day.now + Duration::days(until),
             crl_number: SerialNumber::from(1u64),
             issuing_distribution_point: None,
             revoked_certs: vec![revoked],
@@ -133,7 +158,7 @@ struct Leaf {
 }
 
 /// The serial number of every leaf.
-const SERIAL: [u8; 4] = [0x41, 0x42, 0x43, 0x44];
+pub const SERIAL: [u8; 4] = [0x41, 0x42, 0x43, 0x44];
 
 fn purpose(role: Role) -> ExtendedKeyUsagePurpose {
     match role {
@@ -149,14 +174,14 @@ fn leaf_with(
     bend: impl FnOnce(&mut CertificateParams),
 ) -> Leaf {
     let key = KeyPair::generate_for(algorithm).unwrap();
-    let mut params = leaf_params(role);
+    let mut params = leaf_params(role, ca.day);
     bend(&mut params);
     let der = params.signed_by(&key, &*ca.issuer).unwrap().der().to_vec();
     Leaf { der, key: key.serialize_der() }
 }
 
-fn leaf_params(role: Role) -> CertificateParams {
-    let mut params = params("leaf");
+fn leaf_params(role: Role, day: Day) -> CertificateParams {
+    let mut params = params("leaf", day);
     params.is_ca = IsCa::ExplicitNoCa;
     params.serial_number = Some(SerialNumber::from_slice(&SERIAL));
     params.subject_alt_names = CertificateParams::new([NAME.to_owned()]).unwrap().subject_alt_names;
@@ -257,7 +282,7 @@ impl Rows<'_> {
         self.row(
             "with a certificate that has nothing to do with it",
             None,
-            vec![der, Ca::new("other").der],
+            vec![der, self.ca.other("other").der],
             key,
         );
     }
@@ -273,10 +298,14 @@ impl Rows<'_> {
     fn issuers(&mut self) {
         let role = self.role;
         let own = KeyPair::generate().unwrap();
-        let alone = params("leaf").self_signed(&own).unwrap().der().to_vec();
+        let alone = params("leaf", self.ca.day).self_signed(&own).unwrap().der().to_vec();
         self.row("signed by itself", Some(Kind::UntrustedIssuer), vec![alone], own.serialize_der());
-        self.one("signed by another CA", Some(Kind::UntrustedIssuer), leaf(&Ca::new("other"), role, |_| {}));
-        let twin = Ca::new("Hostile CA");
+        self.one(
+            "signed by another CA",
+            Some(Kind::UntrustedIssuer),
+            leaf(&self.ca.other("other"), role, |_| {}),
+        );
+        let twin = self.ca.other("Hostile CA");
         self.one(
             "signed by another CA of the same name",
             Some(Kind::BadSignature),
@@ -305,12 +334,11 @@ impl Rows<'_> {
     }
 
     fn dates_and_uses(&mut self) {
-        self.made("expired a second ago", Kind::Expired, |p| p.not_after = today() - Duration::seconds(1));
-        self.made("valid from the next second", Kind::NotYetValid, |p| {
-            p.not_before = today() + Duration::seconds(1)
-        });
+        let Day { now, soon } = self.ca.day;
+        self.made("expired a second ago", Kind::Expired, |p| p.not_after = now - Duration::seconds(1));
+        self.made("not valid yet", Kind::NotYetValid, |p| p.not_before = now + soon);
         self.made("ends before it begins", Kind::Expired, |p| {
-            (p.not_before, p.not_after) = (today() + Duration::days(2), today() + Duration::days(1));
+            (p.not_before, p.not_after) = (now + Duration::days(2), now + Duration::days(1));
         });
         let other = if self.role == Role::Client { Role::Server } else { Role::Client };
         self.made("for the other side", Kind::WrongUse, |p| p.extended_key_usages = vec![purpose(other)]);
@@ -335,7 +363,8 @@ impl Rows<'_> {
         let middle = ca.below("middle", |_| {});
         let Leaf { der, key } = leaf(&middle, self.role, |_| {});
         self.row("without its intermediate", Some(Kind::UntrustedIssuer), vec![der], key);
-        let old = ca.below("old", |p| p.not_after = today() - Duration::days(1) + Duration::hours(1));
+        let now = ca.day.now;
+        let old = ca.below("old", |p| p.not_after = now - Duration::days(1) + Duration::hours(1));
         self.below("by an expired intermediate", Some(Kind::Expired), &[&old]);
         let no_ca = ca.below("no ca", |p| p.is_ca = IsCa::ExplicitNoCa);
         self.below("by a certificate that is no CA", Some(Kind::WrongUse), &[&no_ca]);
@@ -436,11 +465,11 @@ impl Rows<'_> {
             ("on a list that revokes another", None, ca.crl(&[0x77], 9)),
             ("revoked", Some(Kind::Revoked), ca.crl(&SERIAL, 9)),
             ("on a list that is out of date", Some(Kind::RevocationUnknown), ca.crl(&[0x77], -1)),
-            ("on nobody's list", Some(Kind::RevocationUnknown), Ca::new("other").crl(&[0x77], 9)),
+            ("on nobody's list", Some(Kind::RevocationUnknown), self.ca.other("other").crl(&[0x77], 9)),
             (
                 "on a list of a CA of the same name",
                 Some(Kind::RevocationUnknown),
-                Ca::new("Hostile CA").crl(&[0x77], 9),
+                self.ca.other("Hostile CA").crl(&[0x77], 9),
             ),
         ];
         for (name, kind, crl) in lists {

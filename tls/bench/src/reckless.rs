@@ -18,7 +18,10 @@ use rustls::{
     ClientConfig, Connection, DigitallySignedStruct, Error, NamedGroup, ServerConfig, SignatureScheme,
 };
 use rustls::{SupportedProtocolVersion, version};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+/// One side of a connection, for those who may not name rustls.
+pub type Peer = Connection;
 
 /// Both versions.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
@@ -58,9 +61,19 @@ impl ResolvesServerCert for Always {
     }
 }
 
-/// Believes everybody.
-#[derive(Debug)]
-struct Gullible;
+/// What servers have signed in their handshakes, each with its signature.
+pub type Notes = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
+
+/// Believes everybody, and takes notes.
+#[derive(Debug, Default)]
+struct Gullible(Notes);
+
+impl Gullible {
+    fn note(&self, message: &[u8], signed: &DigitallySignedStruct) -> HandshakeSignatureValid {
+        self.0.lock().unwrap().push((message.to_vec(), signed.signature().to_vec()));
+        HandshakeSignatureValid::assertion()
+    }
+}
 
 impl ServerCertVerifier for Gullible {
     fn verify_server_cert(
@@ -76,20 +89,20 @@ impl ServerCertVerifier for Gullible {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
+        message: &[u8],
         _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        Ok(self.note(message, signed))
     }
 
     fn verify_tls13_signature(
         &self,
-        _: &[u8],
+        message: &[u8],
         _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        Ok(self.note(message, signed))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -110,10 +123,25 @@ pub fn client_of(
     shown: Option<&Shown>,
     kx_groups: Vec<&'static dyn SupportedKxGroup>,
 ) -> ClientConfig {
+    client_like(version, shown, kx_groups, Gullible::default())
+}
+
+/// A client without a certificate that takes notes of what servers sign.
+#[must_use]
+pub fn client_with(notes: &Notes, version: &'static SupportedProtocolVersion) -> ClientConfig {
+    client_like(version, None, ring::default_provider().kx_groups, Gullible(notes.clone()))
+}
+
+fn client_like(
+    version: &'static SupportedProtocolVersion,
+    shown: Option<&Shown>,
+    kx_groups: Vec<&'static dyn SupportedKxGroup>,
+    verifier: Gullible,
+) -> ClientConfig {
     let provider = CryptoProvider { kx_groups, ..ring::default_provider() };
     let builder =
         ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(&[version]).unwrap();
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Gullible));
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match shown {
         Some(shown) => builder.with_client_cert_resolver(Always::new(shown)),
         None => builder.with_no_client_auth(),

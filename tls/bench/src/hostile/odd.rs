@@ -200,7 +200,8 @@ impl Rows<'_> {
 
     pub(super) fn lineages(&mut self) {
         let ca = self.ca;
-        let later = ca.below("later", |p| p.not_before = today() + Duration::hours(1));
+        let Day { now, .. } = ca.day;
+        let later = ca.below("later", |p| p.not_before = now + Duration::hours(1));
         self.below("by an intermediate that is not valid yet", Some(Kind::NotYetValid), &[&later]);
         let outside = ca.below("outside", |p| {
             let excluded_subtrees = vec![GeneralSubtree::DnsName(NAME.to_owned())];
@@ -219,11 +220,11 @@ impl Rows<'_> {
         self.below(
             "with a CA of the same name behind it",
             Some(Kind::BadSignature),
-            &[&Ca::new("Hostile CA")],
+            &[&self.ca.other("Hostile CA")],
         );
         self.described_ca();
         self.loops();
-        let own = Ca::new("own");
+        let own = self.ca.other("own");
         let Leaf { der, key } = leaf(&own, self.role, |_| {});
         let good = leaf(ca, self.role, |_| {}).der;
         self.row(
@@ -239,7 +240,7 @@ impl Rows<'_> {
 
     /// The CA's own certificate, but for a curve on which the forger knows the key.
     fn described_ca(&mut self) {
-        let twin = Ca::new("Hostile CA");
+        let twin = self.ca.other("Hostile CA");
         let der = resigned(&self.ca.der, &twin.key(), |tbs| {
             tbs[tbs::KEY].nodes()[0].nodes()[1] = described_curve();
         });
@@ -249,10 +250,10 @@ impl Rows<'_> {
 
     /// Two CAs that vouch for each other, and for nobody else.
     fn loops(&mut self) {
-        let (one, other) = (Ca::new("one"), Ca::new("other"));
+        let (one, other) = (self.ca.other("one"), self.ca.other("other"));
         let crossed = |ca: &Ca, by: &Ca, name| {
             let key = KeyPair::try_from(ca.key().as_slice()).unwrap();
-            ca_params(name).signed_by(&key, &*by.issuer).unwrap().der().to_vec()
+            ca_params(name, ca.day).signed_by(&key, &*by.issuer).unwrap().der().to_vec()
         };
         let (one_by_other, other_by_one) = (crossed(&one, &other, "one"), crossed(&other, &one, "other"));
         let Leaf { der, key } = leaf(&one, self.role, |_| {});
@@ -283,7 +284,7 @@ impl Rows<'_> {
         let path: Vec<&Ca> = path.iter().collect();
         self.below("by a hundred intermediates", Some(Kind::BadCertificate), &path);
         let twins: Vec<Ca> = (0..60).map(|_| self.ca.below("twin", |_| {})).collect();
-        let Leaf { der, key } = leaf(&Ca::new("twin"), self.role, |_| {});
+        let Leaf { der, key } = leaf(&self.ca.other("twin"), self.role, |_| {});
         let chain = core::iter::once(der).chain(twins.iter().map(|twin| twin.der.clone())).collect();
         self.row("with sixty possible issuers", Some(Kind::BadCertificate), chain, key);
         let large = |size: usize| {
@@ -303,6 +304,6 @@ impl Rows<'_> {
 #[must_use]
 pub fn rsa(ca: &Ca, role: Role) -> Case {
     let key = KeyPair::try_from(RSA).unwrap();
-    let der = leaf_params(role).signed_by(&key, &*ca.issuer).unwrap().der().to_vec();
+    let der = leaf_params(role, ca.day).signed_by(&key, &*ca.issuer).unwrap().der().to_vec();
     Case { name: "RSA", kind: None, chain: vec![der], key: key.serialize_der(), crls: Vec::new() }
 }
