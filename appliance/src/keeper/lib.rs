@@ -12,6 +12,7 @@ mod journal;
 mod larder;
 mod lines;
 mod means;
+mod moment;
 mod names;
 mod party;
 mod purse;
