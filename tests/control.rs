@@ -311,6 +311,7 @@ fn the_log_tells_who_asked_for_what_and_keeps_secrets_to_itself() {
             "{line}"
         );
         let shown = running.until("\"GET /word.html?- HTTP/1.1\" 200 ");
+        assert!(is_common(&shown), "{shown}");
         assert!(!shown.contains("geheim") && !line.contains("geheim"), "{shown}");
         running.ask(&["stop"]);
         assert_eq!(running.code(), Some(0));
@@ -318,6 +319,32 @@ fn the_log_tells_who_asked_for_what_and_keeps_secrets_to_itself() {
         assert!(rest.iter().any(|line| line.contains("\"event\":\"stopping: ")), "{rest:?}");
         assert!(log.wait().unwrap().success());
     }
+}
+
+/// Whether a line is one of the common log format: `10.0.2.2 - - [10/Oct/2000:13:55:36 +0000] "…" 200 2326`.
+fn is_common(line: &str) -> bool {
+    let Some(((front, date), rest)) =
+        line.split_once("] \"").and_then(|(front, rest)| Some((front.split_once(" - - [")?, rest)))
+    else {
+        return false;
+    };
+    let Some((_, numbers)) = rest.rsplit_once("\" ") else { return false };
+    let shape: String = date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let shape = shape.get(..3).zip(shape.get(6..));
+    let number = |word: &str| word == "-" || word.parse::<u64>().is_ok();
+    front.parse::<std::net::IpAddr>().is_ok()
+        && shape == Some(("00/", "/0000:00:00:00 +0000"))
+        && numbers.split_once(' ').is_some_and(|(status, bytes)| number(status) && number(bytes))
+}
+
+#[test]
+fn whoever_reads_no_further_has_seen_enough() {
+    let running = Running::demo(World::Process);
+    let mut top = gatehouse(&["top", "--every", "1", "--control"]);
+    let mut top = top.arg(running.socket()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    BufReader::new(top.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let end = top.wait_with_output().unwrap();
+    assert!(end.status.success() && end.stderr.is_empty(), "{end:?}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn what_is_missing_is_said_in_one_sentence() {
     let port = taken.local_addr().unwrap().port();
     for (words, wanted) in [
         (vec!["--publish".to_owned(), format!("{port}:443")], "is taken: end the program that listens there"),
-        (vec!["--mem".to_owned(), "64".to_owned()], "--world qemu only"),
+        (vec!["--machine".to_owned(), "pc".to_owned()], "--world qemu only"),
         (vec!["/nonexistent".to_owned()], "/nonexistent"),
     ] {
         let output = run(&words.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap();

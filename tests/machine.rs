@@ -80,6 +80,15 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Waits for its end, and gives what it left with: the number that it gave to the exit port.
+    #[must_use]
+    pub fn left(&mut self) -> Option<i32> {
+        let status = wait(&mut self.qemu, || false)?;
+        (status & 1 == 1).then_some(status >> 1)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.qemu.kill();

@@ -161,13 +161,7 @@ impl Running {
     /// A connection that stays.
     #[must_use]
     pub fn openssl(&self) -> Inside {
-        let mut openssl = Command::new("openssl");
-        openssl.args(["s_client", "-connect", &format!("127.0.0.1:{}", self.port)]);
-        openssl.args(["-servername", "localhost", "-nocommands", "-msg", "-ign_eof"]);
-        openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = openssl.spawn().expect("openssl runs");
-        let (input, output) = (child.stdin.take().expect("stdin"), child.stdout.take().expect("stdout"));
-        Inside { child, input, output: Tail::of(output) }
+        Inside::at(self.port)
     }
 
     /// Sends the launcher a signal.
@@ -217,6 +211,18 @@ pub struct Inside {
 }
 
 impl Inside {
+    /// Somebody at that port of this host.
+    #[must_use]
+    pub fn at(port: u16) -> Self {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-connect", &format!("127.0.0.1:{port}")]);
+        openssl.args(["-servername", "localhost", "-nocommands", "-msg", "-ign_eof"]);
+        openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = openssl.spawn().expect("openssl runs");
+        let (input, output) = (child.stdin.take().expect("stdin"), child.stdout.take().expect("stdout"));
+        Self { child, input, output: Tail::of(output) }
+    }
+
     /// Asks for a page and gives what comes until the page's end.
     pub fn ask(&mut self, path: &str) -> String {
         write!(self.input, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("openssl reads");

@@ -47,6 +47,28 @@ impl Tap {
         tap
     }
 
+    /// The same, with a control channel that the operator's verbs reach by [`Tap::ask`]; DIR in a word is the
+    /// folder.
+    #[must_use]
+    pub fn governed(sheet: &str, words: &[&str]) -> Self {
+        let words = [&STATIC[..], &["--channel", "gatehouse.control=listen:DIR/control"], words].concat();
+        let tap = Self::started(true, sheet, Way::Process(&words));
+        tap.said("ready: ");
+        tap
+    }
+
+    /// Asks the appliance over its control channel.
+    #[must_use]
+    pub fn ask(&self, words: &[&str]) -> Output {
+        let control = self.folder.path().join("control");
+        Command::new(crate::gatehouse())
+            .args(words)
+            .arg("--control")
+            .arg(control)
+            .output()
+            .expect("the tool runs")
+    }
+
     /// An appliance that may take so many MiB of memory.
     #[must_use]
     pub fn limited(memory: u32) -> Self {
@@ -142,7 +164,12 @@ impl Tap {
         let daemon = fed.then(|| feeder(folder.path()));
         let socket = folder.path().join("appliance.entropy").to_string_lossy().into_owned();
         let command = match way {
-            Way::Process(words) => process(&appliance(), &namespace, &bundle, fed.then_some(&*socket), words),
+            Way::Process(words) => {
+                let here = |word: &&str| word.replace("DIR", &folder.path().to_string_lossy());
+                let words: Vec<String> = words.iter().map(here).collect();
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                process(&appliance(), &namespace, &bundle, fed.then_some(&*socket), &words)
+            }
             Way::Machine(memory) => machine(&namespace, &bundle, &socket, memory, &STATIC),
         };
         Self::of(folder, namespace, daemon, command)
@@ -231,9 +258,15 @@ impl Tap {
 
     /// Asks the appliance to end, and gives what it left with.
     #[must_use]
-    pub fn ended(mut self) -> ExitStatus {
+    pub fn ended(self) -> ExitStatus {
         let told = Command::new("kill").arg(self.appliance.id().to_string()).status();
         assert!(told.expect("kill runs").success());
+        self.status()
+    }
+
+    /// Waits for the appliance's end, and gives what it left with.
+    #[must_use]
+    pub fn status(mut self) -> ExitStatus {
         let end = Instant::now() + LONG;
         loop {
             if let Some(status) = self.appliance.try_wait().expect("it can be asked") {

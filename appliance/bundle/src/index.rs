@@ -108,6 +108,15 @@ impl Bundle {
         Self::sealed(index, Contents::Whole(public.slice(..start)), start)
     }
 
+    /// What it is made of, so that it can be let go piece by piece: to wipe all of a large one takes a while.
+    #[must_use]
+    pub fn into_pieces(self) -> Vec<Bytes> {
+        match self.contents {
+            Contents::Whole(bytes) => vec![bytes],
+            Contents::Pieces(pieces) => pieces,
+        }
+    }
+
     /// The bundle of this index, whose chunks are `pieces`. Those that `seen` knows are good.
     pub(crate) fn of_pieces(
         index: Bytes,

@@ -40,6 +40,8 @@ pub struct Notice {
     pub moving: Bell,
     /// The house closes: those who ask for nothing leave at once, too.
     pub closing: Bell,
+    /// Connections that were taken over end: they have no last answer after which they could.
+    pub parting: Bell,
 }
 
 impl Notice {
@@ -47,6 +49,12 @@ impl Notice {
     pub fn close(&self) {
         self.moving.ring();
         self.closing.ring();
+    }
+
+    /// The notice of the house that takes this one's place: whoever stays behind hears, too, when that one closes.
+    #[must_use]
+    pub fn of_the_next(&self) -> Self {
+        Self { moving: Bell::default(), ..self.clone() }
     }
 }
 

@@ -46,8 +46,10 @@ pub(crate) async fn drive<S: Wire + 'static>(mut stream: Box<S>, desk: Rc<Desk>)
                     stream
                 }
                 After::Over(stream, heard, tunnel) => {
-                    let heard = porter.rest(heard);
-                    return Box::pin(tunnel.carry(*stream, heard, &desk.timers)).await;
+                    let (timers, parting) = (desk.timers.clone(), desk.house.notice.parting.clone());
+                    // It may live for days, and needs nothing of the house.
+                    drop(desk);
+                    return Box::pin(tunnel.carry(*stream, porter.rest(heard), &timers, &parting)).await;
                 }
                 After::Leave(mut stream) => return Box::pin(desk.leave(&mut stream)).await,
                 After::Gone => return,

@@ -13,6 +13,7 @@ mod top;
 mod verbs;
 
 pub(crate) use broker::{Broker, channel};
+pub(crate) use caller::NoAnswer;
 pub(crate) use place::{NoPlace, Place, name_for};
 pub(crate) use top::{Top, top};
-pub(crate) use verbs::{Log, Metrics, Plain, Reload, Stop, ask, log, metrics, reload, stop};
+pub(crate) use verbs::{Drain, Log, Metrics, Plain, Reload, Stop, ask, drain, log, metrics, reload, stop};

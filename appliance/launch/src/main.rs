@@ -69,7 +69,7 @@ enum Verb {
     /// Show how a running appliance is, again and again.
     Top(control::Top),
     /// Let nobody in any more; those who are inside finish, and the appliance runs on.
-    Drain(control::Plain),
+    Drain(control::Drain),
     /// Let people in again after `drain`.
     Resume(control::Plain),
     /// Serve another bundle, or the same with other certificates: all of it or nothing, and nobody is cut off.
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         Some(Verb::Metrics(order)) => control::metrics(&order),
         Some(Verb::Log(order)) => control::log(&order),
         Some(Verb::Top(order)) => control::top(&order),
-        Some(Verb::Drain(order)) => control::ask(&order, Question::Drain),
+        Some(Verb::Drain(order)) => control::drain(&order),
         Some(Verb::Resume(order)) => control::ask(&order, Question::Resume),
         Some(Verb::Reload(order)) => control::reload(&order),
         Some(Verb::Stop(order)) => control::stop(&order),
@@ -118,6 +118,9 @@ fn main() -> ExitCode {
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
     };
     outcome.unwrap_or_else(|trouble| {
+        if trouble.downcast_ref().is_some_and(control::NoAnswer::is_enough) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("gatehouse: {trouble}");
         ExitCode::FAILURE
     })

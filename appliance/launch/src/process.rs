@@ -15,6 +15,11 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
+/// What a process may use when nobody says how much, in MB: room for connections, and for a bundle with all of its pages
+/// changed beside the one that is served, below the mark beyond which nobody is let in.
+const USUAL: u64 = 256;
+const FOR_EACH_OF_THE_BUNDLE: u64 = 3;
+
 /// What both ways to start it need.
 pub(crate) struct Start<'a> {
     pub(crate) elf: &'a Path,
@@ -60,6 +65,7 @@ impl Start<'_> {
         command
             .args(words)
             .args(self.order.log_words())
+            .args(["--limit", &self.memory().to_string()])
             .args(["--entropy", &entropy])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -69,6 +75,11 @@ impl Start<'_> {
         let addresses = self.order.addresses();
         let (control, is_well) = (Some(control), ExitStatus::success);
         Ok(Started { ward, feeder, gateway: None, addresses, is_well, hears_signals: true, control })
+    }
+
+    fn memory(&self) -> u64 {
+        let enough = USUAL / 2 + FOR_EACH_OF_THE_BUNDLE * self.load.megabytes();
+        self.order.mem.unwrap_or(enough.max(USUAL))
     }
 
     /// The appliance's end of its entropy channel: a name, or a listener to inherit, which must live until it has been.

@@ -43,7 +43,7 @@ pub(crate) struct Order {
     /// Take entropy from the host's xentropyd at this socket; without it, the appliance has one of its own.
     #[arg(long, value_name = "PATH")]
     pub(crate) entropy: Option<PathBuf>,
-    /// The memory of the machine in MB, with --world qemu; without it, what the bundle needs.
+    /// The memory of the appliance in MB; without it, what the bundle needs. A process takes no more than it uses.
     #[arg(long, value_name = "MB")]
     pub(crate) mem: Option<u64>,
     /// The board, with --world qemu [default: microvm].
@@ -149,11 +149,10 @@ pub(crate) fn run(order: &Order) -> Outcome {
 impl Order {
     /// What only a machine has must not be asked of a process.
     fn check(&self) -> Result<(), Trouble> {
-        let asked = [("--mem", self.mem.is_some()), ("--machine", self.machine.is_some())];
-        match asked.into_iter().find(|(_, given)| *given) {
-            Some((word, _)) if self.world == World::Linux => Err(Trouble::OnlyInQemu(word)),
-            _ => Ok(()),
+        if self.world == World::Linux && self.machine.is_some() {
+            return Err(Trouble::OnlyInQemu("--machine"));
         }
+        Ok(())
     }
 
     /// Opens the socket at which the operator is answered. Without one the appliance runs all the same, unless the

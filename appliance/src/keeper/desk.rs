@@ -18,6 +18,8 @@ const PIECES: usize = 16;
 const PIECE: usize = 4096;
 /// How long those who are inside have when nobody says how long.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// How long connections that were taken over have once the doors are shut, when nobody says how long.
+const EVENING: Duration = Duration::from_secs(60);
 /// The longest that can be asked for.
 const LONGEST: u64 = 3600;
 
@@ -38,8 +40,8 @@ pub(super) enum Wish {
     Status(u16),
     /// To know how it is, in numbers.
     Metrics(u16),
-    /// That nobody is let in any more.
-    Drain(u16),
+    /// That nobody is let in any more, and that connections that were taken over end after so much time.
+    Drain(u16, Duration),
     /// That people are let in again.
     Resume(u16),
     /// The end, after so much time for those who are inside.
@@ -217,16 +219,19 @@ fn wish(line: u16, verb: Verb, words: &str) -> Result<Wish, &'static str> {
     match verb {
         Verb::Status => Ok(Wish::Status(line)),
         Verb::Metrics => Ok(Wish::Metrics(line)),
-        Verb::Drain => Ok(Wish::Drain(line)),
+        Verb::Drain => span(words, EVENING).map(|span| Wish::Drain(line, span)),
         Verb::Resume => Ok(Wish::Resume(line)),
-        Verb::Stop => match words {
-            "" => Ok(Wish::Stop(GRACE)),
-            words => match words.parse() {
-                Ok(seconds) if seconds <= LONGEST => Ok(Wish::Stop(Duration::from_secs(seconds))),
-                _ => Err("stop wants a number of seconds up to 3600"),
-            },
-        },
+        Verb::Stop => span(words, GRACE).map(Wish::Stop),
         Verb::Log => Err("a log is told as common or json"),
         Verb::Reload => Err("an appliance cannot read its host's files: offer it the bundle"),
+    }
+}
+
+/// The time that the words give, or the usual one.
+fn span(words: &str, usual: Duration) -> Result<Duration, &'static str> {
+    match words.parse() {
+        _ if words.is_empty() => Ok(usual),
+        Ok(seconds) if seconds <= LONGEST => Ok(Duration::from_secs(seconds)),
+        _ => Err("the time to finish is a number of seconds up to 3600"),
     }
 }

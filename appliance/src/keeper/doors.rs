@@ -14,7 +14,7 @@ use core::time::Duration;
 use http::{Client, House, Notice, Visit};
 use net::{Handle, Listener, PortTaken, Stream};
 use std::rc::Rc;
-use tasks::{Bell, Tasks};
+use tasks::{Bell, Tasks, Timers};
 use tls::{Front, Identity, TicketSecret};
 
 /// How long a peer may take for its handshake.
@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long those who have been answered may ask once more when the doors are shut.
 const LAST_ROUND: Duration = Duration::from_secs(2);
+
+/// How often we look whether somebody still reads in a bundle that was replaced, how many of its pieces are let go at
+/// once, and how long others have their turn in between.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const FEW: usize = 4;
+const BREATH: Duration = Duration::from_millis(1);
 
 /// What is behind a port.
 #[derive(Clone, Copy)]
@@ -82,7 +88,8 @@ impl Rooms {
     /// Whoever comes from now on finds another house. Those who are inside get one more answer in the old one; sessions
     /// of TLS are taken up in the new one, where its sites are the same.
     pub(super) fn move_into(&self, furnished: Furnished, handle: &Handle, tasks: &Tasks) {
-        let Furnished { front, tickets_are_shared, house, exchange, bundle } = furnished;
+        let Furnished { front, tickets_are_shared, mut house, exchange, bundle } = furnished;
+        house.notice = self.house.borrow().notice.of_the_next();
         let house = finished(house, &self.tally, &self.means);
         if !tickets_are_shared && !self.tickets_are_shared.get() {
             front.make_tickets_from(self.front.borrow().ticket_secret());
@@ -92,7 +99,9 @@ impl Rooms {
         self.tickets_are_shared.set(tickets_are_shared);
         self.front.replace(Rc::new(front));
         self.exchange.replace(exchange);
-        self.bundle.replace(bundle);
+        if let Some(old) = self.bundle.replace(bundle) {
+            tasks.spawn(let_go(old, tasks.timers().clone()));
+        }
         self.house.replace(house).notice.moving.ring();
     }
 
@@ -124,11 +133,18 @@ impl Rooms {
         });
     }
 
+    /// Ends connections that were taken over: it is not for us to see when they are done.
+    pub(super) fn part(&self) {
+        self.house.borrow().notice.parting.ring();
+    }
+
     /// Lets people in again, or for the first time: opens every door.
     pub(super) fn open(self: &Rc<Self>, handle: &Handle, tasks: &Tasks) -> Result<(), PortTaken> {
         if self.are_shut() {
             self.shutting.replace(Bell::default());
-            let house = House { notice: Notice::default(), ..House::clone(&self.house.borrow()) };
+            let mut house = House::clone(&self.house.borrow());
+            let parting = Some(house.notice.parting).filter(|parting| !parting.is_rung());
+            house.notice = Notice { parting: parting.unwrap_or_default(), ..Notice::default() };
             self.house.replace(Rc::new(house));
         }
         self.exchange.borrow().begin(handle.clone(), tasks);
@@ -217,6 +233,23 @@ fn finished(mut house: House, tally: &Rc<Tally>, means: &Means) -> Rc<House> {
     house.books = Some(tally.journal.clone());
     house.limits.streams = house.limits.streams.min(means.streams);
     Rc::new(house)
+}
+
+/// Lets a bundle go once nobody reads in it any more, a few pieces at a time: what is freed is wiped, and to wipe some
+/// hundred megabytes at once would hold up everybody.
+async fn let_go(mut bundle: Rc<Bundle>, timers: Timers) {
+    let alone = loop {
+        match Rc::try_unwrap(bundle) {
+            Ok(alone) => break alone,
+            Err(shared) => bundle = shared,
+        }
+        timers.after(LOOK_AGAIN).await;
+    };
+    let mut pieces = alone.into_pieces();
+    while !pieces.is_empty() {
+        pieces.truncate(pieces.len().saturating_sub(FEW));
+        timers.after(BREATH).await;
+    }
 }
 
 /// What a certificate says, for those who read it in a header.

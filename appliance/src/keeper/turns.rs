@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 
 /// What a connection costs in TLS, HTTP and its task while nothing happens on it: what each is charged at the least.
 const ABOVE: usize = 12 * 1024;
+/// How long before the end connections that were taken over are ended, so that both sides hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Steps of tasks between two looks at the frames.
 const STEPS: usize = 256;
 
@@ -146,6 +148,8 @@ struct Life {
     greeted: bool,
     /// When it ends at the latest, once it was asked to.
     leaving: Option<Instant>,
+    /// When connections that were taken over end, once the doors are shut.
+    evening: Option<Instant>,
     /// Where the log is sent.
     syslog: Option<(Postbox, SocketAddr)>,
 }
@@ -187,6 +191,7 @@ impl Life {
             opened: false,
             greeted: false,
             leaving: None,
+            evening: None,
             syslog,
         })
     }
@@ -222,6 +227,11 @@ impl Life {
         }
         loop {
             let news = staff.larder.turn(world);
+            if news.forked && self.leaving.is_some() {
+                // It closes every connection, which was all that we waited for.
+                staff.desk.part(world, "ended");
+                return Ok(End::Asked);
+            }
             if news.forked {
                 return Ok(End::Forked);
             }
@@ -231,6 +241,9 @@ impl Life {
             let wanted = staff.desk.is_followed() || staff.settings.log.is_some() || self.syslog.is_some();
             staff.tally.journal.turn(world.wall_clock(), wanted);
             let more = self.grant_wishes(world, staff, now);
+            if self.evening.take_if(|evening| now >= *evening).is_some() {
+                staff.rooms.part();
+            }
             let frames = self.net.turn(now, &mut Watched(world.nic()));
             while let Some(news) = self.net.news() {
                 world.say(&news.to_string());
@@ -253,7 +266,8 @@ impl Life {
             }
             let line = staff.party.as_ref().and_then(|party| party.tell(world, now));
             if steps == 0 && !more && !posted {
-                let deadlines = [news.deadline, frames, self.tasks.timers().deadline(), line, self.leaving];
+                let alarms = self.tasks.timers().deadline();
+                let deadlines = [news.deadline, frames, alarms, line, self.leaving, self.evening];
                 world.wait(earliest(deadlines));
             }
         }
@@ -307,9 +321,10 @@ impl Life {
         match wish {
             Wish::Status(line) => staff.desk.answer(line, &self.report(staff).words()),
             Wish::Metrics(line) => staff.desk.answer(line, &self.report(staff).numbers()),
-            Wish::Drain(line) => {
+            Wish::Drain(line, within) => {
                 tell(world, staff, "draining: the operator asked for it; nobody is let in");
                 staff.rooms.shut(&self.tasks);
+                self.evening = Some(now + within);
                 staff.desk.answer(line, &self.report(staff).words());
             }
             Wish::Resume(line) if self.leaving.is_some() => {
@@ -317,6 +332,7 @@ impl Life {
             }
             Wish::Resume(line) if staff.rooms.are_shut() => match self.open(staff) {
                 Ok(()) => {
+                    self.evening = None;
                     tell(world, staff, "ready: the operator has opened the doors again");
                     staff.desk.answer(line, &self.report(staff).words());
                 }
@@ -375,6 +391,8 @@ impl Life {
         tell(world, staff, "stopping: nobody is let in, and those who are inside finish");
         staff.rooms.shut(&self.tasks);
         self.leaving = Some(now + within);
+        let evening = now + within.saturating_sub(LAST_WORDS).max(within / 2);
+        self.evening = Some(self.evening.map_or(evening, |sooner| sooner.min(evening)));
     }
 
     fn report<'a>(&self, staff: &'a Staff) -> Report<'a> {

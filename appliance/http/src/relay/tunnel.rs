@@ -7,12 +7,14 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
-use tasks::{Sleep, Timers};
+use tasks::{Bell, Sleep, Timers};
 
 /// What is read at once, and held while the other side does not take it.
 const SIP: usize = 16 * 1024;
 /// After so many pieces others have their turn.
 const PIECES: usize = 32;
+/// How long both may take to hear that it is over.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The upstream's end of a connection that was taken over.
 pub(crate) struct Tunnel {
@@ -25,12 +27,13 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries until both sides have said all, one breaks, or both are silent for too long. `heard` is what the client
-    /// has said already.
-    pub(crate) async fn carry<S: Wire>(self, mut client: S, heard: Bytes, timers: &Timers) {
+    /// Carries until both sides have said all, one breaks, both are silent for too long, or `parting` is rung: then both
+    /// are told that the other has said all. `heard` is what the client has said already.
+    pub(crate) async fn carry<S: Wire>(self, mut client: S, heard: Bytes, timers: &Timers, parting: &Bell) {
         let Self { mut trunk, said, patience, ticket } = self;
         let (mut up, mut down) = (Way::new(heard), Way::new(said));
         let mut sleep = timers.after(patience);
+        let (mut parting, mut leaving) = (parting.heard(), false);
         poll_fn(|context| {
             let up_over = up.poll(&mut client, &mut *trunk, context);
             let down_over = down.poll(&mut *trunk, &mut client, context);
@@ -39,8 +42,15 @@ impl Tunnel {
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
                 _ => {}
             }
-            if up.take_moved() | down.take_moved() {
+            if (up.take_moved() | down.take_moved()) && !leaving {
                 sleep.reset(timers.now() + patience);
+            }
+            // Only now: what has arrived before is on its way.
+            if !leaving && Pin::new(&mut parting).poll(context).is_ready() {
+                leaving = true;
+                (up.parting, down.parting) = (true, true);
+                sleep.reset(timers.now() + LINGER);
+                context.waker().wake_by_ref();
             }
             poll_alarm(&mut sleep, context)
         })
@@ -58,13 +68,15 @@ struct Way {
     /// Read and not yet taken by the other side. Empty, and without memory, while nothing is on its way.
     held: Bytes,
     ended: bool,
+    /// What was read is still said; what comes later is read, or its sender would hear a reset, and thrown away.
+    parting: bool,
     closed: bool,
     moved: bool,
 }
 
 impl Way {
     fn new(held: Bytes) -> Self {
-        Self { held, ended: false, closed: false, moved: false }
+        Self { held, ended: false, parting: false, closed: false, moved: false }
     }
 
     fn take_moved(&mut self) -> bool {
@@ -79,11 +91,16 @@ impl Way {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         for _ in 0..PIECES {
-            if self.closed {
+            if self.closed && self.ended {
                 return Poll::Ready(Ok(()));
             }
+            if self.closed {
+                core::task::ready!(self.poll_hear(from, context))?;
+                self.held.clear();
+                continue;
+            }
             core::task::ready!(self.poll_say(to, context))?;
-            if self.ended {
+            if self.ended || self.parting {
                 core::task::ready!(to.poll_finish(context))?;
                 self.closed = true;
                 continue;

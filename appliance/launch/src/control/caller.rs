@@ -38,6 +38,21 @@ pub(crate) enum NoAnswer {
     Ended,
     #[error("the appliance's control socket: {0}")]
     Io(io::Error),
+    #[error("what it says cannot be shown: {0}")]
+    Unshown(io::Error),
+}
+
+impl NoAnswer {
+    /// Whoever read what we show has seen enough of it.
+    pub(crate) fn is_enough(&self) -> bool {
+        matches!(self, Self::Unshown(error) if error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+/// Shows an answer, or a piece of one.
+pub(super) fn show(text: &[u8]) -> Result<(), NoAnswer> {
+    let mut out = io::stdout().lock();
+    out.write_all(text).and_then(|()| out.flush()).map_err(NoAnswer::Unshown)
 }
 
 /// Somebody who asks.
@@ -81,7 +96,7 @@ impl Caller {
         &mut self,
         verb: Verb,
         words: &str,
-        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+        mut take: impl FnMut(&[u8]) -> Result<(), NoAnswer>,
     ) -> Result<(), NoAnswer> {
         self.operator.ask(LINE, verb, words);
         self.send()?;
@@ -89,7 +104,7 @@ impl Caller {
         while !done {
             self.hear(|told| {
                 match told {
-                    Told::Text { bytes, .. } => take(bytes).map_err(NoAnswer::Io)?,
+                    Told::Text { bytes, .. } => take(bytes)?,
                     Told::Done { .. } => done = true,
                     Told::Refused { why, .. } => return Err(NoAnswer::Refused(why.to_owned())),
                     Told::Welcome(_) | Told::Wants { .. } => {}

@@ -1,6 +1,6 @@
 //! `gatehouse top`: how an appliance is, again and again, with what happens in a second.
 
-use super::caller::{Caller, Whom};
+use super::caller::{Caller, Whom, show};
 use crate::Outcome;
 use control::Verb;
 use std::collections::BTreeMap;
@@ -42,8 +42,7 @@ pub(crate) fn top(order: &Top) -> Outcome {
         let (now, counts) = (Instant::now(), counts(&metrics));
         let rates = before.as_ref().map(|(then, before)| rates(before, &counts, now - *then));
         // Home, and what is below is cleared.
-        print!("\x1b[H\x1b[J{status}\n{}", rates.unwrap_or_default());
-        let _ = std::io::Write::flush(&mut std::io::stdout());
+        show(format!("\x1b[H\x1b[J{status}\n{}", rates.unwrap_or_default()).as_bytes())?;
         before = Some((now, counts));
         times += 1;
         if order.times != Some(times) {

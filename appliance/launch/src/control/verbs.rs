@@ -1,12 +1,11 @@
 //! What can be asked of an appliance that runs.
 
-use super::caller::{Caller, PATIENCE, Whom};
+use super::caller::{Caller, PATIENCE, Whom, show};
 use super::offer::Offer;
 use super::packing::{What, pack};
 use super::scrape;
 use crate::Outcome;
 use control::{Verb, Who};
-use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,8 +35,23 @@ pub(crate) struct Metrics {
 pub(crate) fn metrics(order: &Metrics) -> Outcome {
     match order.listen {
         Some(at) => scrape::serve(at, &order.whom),
-        None => answered(&order.whom, Verb::Metrics),
+        None => answered(&order.whom, Verb::Metrics, ""),
     }
+}
+
+/// What `gatehouse drain` is told.
+#[derive(clap::Args)]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    whom: Whom,
+    /// When connections that were taken over, as by WebSocket, are ended: they have no last answer.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(0..=3600))]
+    within: u16,
+}
+
+/// Shuts the doors, and shows how it is then.
+pub(crate) fn drain(order: &Drain) -> Outcome {
+    answered(&order.whom, Verb::Drain, &order.within.to_string())
 }
 
 /// What `gatehouse stop` is told.
@@ -45,7 +59,7 @@ pub(crate) fn metrics(order: &Metrics) -> Outcome {
 pub(crate) struct Stop {
     #[command(flatten)]
     whom: Whom,
-    /// How long those who are inside may take to finish.
+    /// How long those who are inside may take to finish; connections that were taken over have a little less.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=3600))]
     within: u16,
 }
@@ -68,7 +82,7 @@ pub(crate) fn log(order: &Log) -> Outcome {
     let mut caller = Caller::dial(&order.whom)?;
     caller.wait_at_most(None)?;
     let style = if order.json { "json" } else { "common" };
-    caller.ask(Verb::Log, style, |bytes| stdout().write_all(bytes).and_then(|()| stdout().flush()))?;
+    caller.ask(Verb::Log, style, show)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,17 +111,17 @@ pub(crate) fn reload(order: &Reload) -> Outcome {
         }
         Who::Appliance => caller.offer(Offer::of(pack(what, &path, None)?)?)?,
     };
-    print!("{said}");
+    show(said.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Asks, and prints the answer.
 pub(crate) fn ask(order: &Plain, verb: Verb) -> Outcome {
-    answered(&order.whom, verb)
+    answered(&order.whom, verb, "")
 }
 
-fn answered(whom: &Whom, verb: Verb) -> Outcome {
-    print!("{}", Caller::dial(whom)?.ask_whole(verb, "")?);
+fn answered(whom: &Whom, verb: Verb, words: &str) -> Outcome {
+    show(Caller::dial(whom)?.ask_whole(verb, words)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -52,6 +52,63 @@ fn silence_and_breaking_end_it() {
     }
 }
 
+/// A client whose connection was taken over, its upstream, and what the house says to those who are in it.
+fn taken_over() -> (Client, Rc<Far>, Rc<Relay>, crate::Notice) {
+    let far = Far::new();
+    let relay = Relay::new(words(), vec![Rc::new(far.clone()) as Rc<dyn Dial>]);
+    let mut house = house();
+    house.sites[0].relays = vec![relay.clone()];
+    let notice = house.notice.clone();
+    let house = Rc::new(house);
+    let weak = Rc::downgrade(&house);
+    let mut client = Client::of(house, visit());
+    client.send(ASK);
+    far.say(0, YES);
+    client.turn();
+    ended(&client.hear(), "101");
+    far.hear(0);
+    assert!(weak.upgrade().is_none(), "who talks past us holds no house");
+    (client, far, relay, notice)
+}
+
+#[test]
+fn when_the_house_parts_both_hear_what_was_said_and_then_that_it_is_over() {
+    let (mut client, far, relay, notice) = taken_over();
+    notice.close();
+    client.turn();
+    client.send("still");
+    assert_eq!(far.hear(0), "still", "who is drained or moved is not cut off");
+    far.say(0, "last words");
+    notice.parting.ring();
+    client.turn();
+    assert_eq!(client.hear(), "last words");
+    assert!(client.pipe.borrow().down.closed && far.pipe(0).borrow().down.closed, "both are told");
+    assert!(!client.is_gone(), "who has not left yet would hear a reset");
+    client.send("too late");
+    assert_eq!(far.hear(0), "");
+    far.close(0);
+    client.close();
+    nothing_is_left(&mut client, &relay, &far);
+    assert!(client.is_gone());
+}
+
+#[test]
+fn who_does_not_go_when_the_house_parts_is_left_behind() {
+    for room in [1 << 30, 200] {
+        let (mut client, far, relay, notice) = taken_over();
+        far.pipe(0).borrow_mut().room = room;
+        client.send(vec![b'x'; 1000]);
+        notice.parting.ring();
+        client.turn();
+        client.wait(1.9);
+        assert!(!client.is_gone(), "it has a moment");
+        client.send("and talks on");
+        client.wait(0.2);
+        nothing_is_left(&mut client, &relay, &far);
+        assert!(client.is_gone());
+    }
+}
+
 #[test]
 fn a_side_that_does_not_listen_stops_the_other() {
     let (client, far, _) = one(words());
