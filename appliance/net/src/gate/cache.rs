@@ -2,6 +2,7 @@
 //!
 //! A SYN leaves an entry here and nothing else anywhere. The cache never grows: when it is full, cookies take over.
 
+use super::limit;
 use super::sources::Sources;
 use crate::alarms::Alarms;
 use crate::secrets::Places;
@@ -26,6 +27,7 @@ pub(crate) struct Half {
     pub(crate) window: u16,
     pub(crate) options: Options,
     repeats: u8,
+    challenged: Option<Instant>,
     deadline: Option<Instant>,
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct Cache {
 
 impl Half {
     pub(crate) fn new(ends: Ends, theirs: Seq, ours: Seq, window: u16, options: Options) -> Self {
-        Self { ends, theirs, ours, window, options, repeats: 0, deadline: None }
+        Self { ends, theirs, ours, window, options, repeats: 0, challenged: None, deadline: None }
     }
 }
 
@@ -91,6 +93,12 @@ impl Cache {
         if let Some(half) = self.entries.get_mut(number) {
             self.alarms.set(number, &mut half.deadline, Some(now + PATIENCE));
         }
+    }
+
+    /// True if whoever doubts this handshake may be told where we are, which is not often.
+    pub(crate) fn may_tell(&mut self, ends: &Ends, now: Instant) -> bool {
+        let half = self.places.get(ends).and_then(|number| self.entries.get_mut(*number));
+        half.is_some_and(|half| limit::once(&mut half.challenged, now))
     }
 
     pub(crate) fn forget(&mut self, ends: &Ends) -> Option<Half> {

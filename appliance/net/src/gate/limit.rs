@@ -1,5 +1,6 @@
 //! How often the gate may answer what nobody asked for.
 
+use core::time::Duration;
 use world::Instant;
 
 /// So many answers a second, and so many at once.
@@ -29,10 +30,22 @@ impl Limit {
     }
 }
 
+/// The least time between two answers to what does not belong to a connection. Each has a time of its own: of one
+/// for all a stranger could see from outside how often others were answered (CVE-2016-5696).
+const CHALLENGE: Duration = Duration::from_millis(100);
+
+/// True if enough time has passed since the last answer; then the next one is given now.
+pub(crate) fn once(last: &mut Option<Instant>, now: Instant) -> bool {
+    let allowed = last.is_none_or(|at| now - at >= CHALLENGE);
+    if allowed {
+        *last = Some(now);
+    }
+    allowed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     #[test]
     fn a_storm_gets_a_burst_and_then_the_rate() {

@@ -1,5 +1,6 @@
 //! TIME-WAIT: connections that are over but may still hear echoes. A record each, in a bounded number.
 
+use super::limit;
 use crate::secrets::Places;
 use crate::wire::{Ends, Seq};
 use core::time::Duration;
@@ -16,6 +17,8 @@ pub(crate) struct Over {
     pub(crate) expected: Seq,
     pub(crate) stamp_offset: u32,
     pub(crate) heard: Option<u32>,
+    /// When the peer was last told where we are.
+    told: Option<Instant>,
     until: Instant,
 }
 
@@ -28,7 +31,7 @@ pub(crate) struct Waiting {
 
 impl Over {
     pub(crate) fn new(next: Seq, expected: Seq, stamp_offset: u32, heard: Option<u32>) -> Self {
-        Self { next, expected, stamp_offset, heard, until: Instant::START }
+        Self { next, expected, stamp_offset, heard, told: None, until: Instant::START }
     }
 
     /// True if a SYN is so much later than this connection that nothing old can be mistaken for new (RFC 6191).
@@ -69,6 +72,11 @@ impl Waiting {
 
     pub(crate) fn find(&self, ends: &Ends, now: Instant) -> Option<&Over> {
         self.over.get(ends).filter(|over| over.until > now)
+    }
+
+    /// True if the peer may be told where we are, which it is not often.
+    pub(crate) fn may_tell(&mut self, ends: &Ends, now: Instant) -> bool {
+        self.over.get_mut(ends).is_some_and(|over| limit::once(&mut over.told, now))
     }
 
     /// Forgets one before its time; its place in the order stays until then.

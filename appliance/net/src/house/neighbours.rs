@@ -99,11 +99,9 @@ impl Neighbours {
 
     /// Makes an entry for somebody new and asks for it.
     fn meet(&mut self, now: Instant, hop: IpAddr, parcel: Parcel, out: &mut Out) {
-        if parcel.frame.len() > LONGEST
-            || self.asking >= ASKING
-            || self.waiting >= WAITING_AT_ALL
-            || !self.questions.allows(now)
-        {
+        // Behind the way out is everybody else: it is asked for whoever else is.
+        let asked = self.addresses.gateways.contains(&hop) || self.may_ask(now);
+        if parcel.frame.len() > LONGEST || !asked {
             return;
         }
         if self.known.len() >= ROOM {
@@ -116,6 +114,10 @@ impl Neighbours {
         self.waiting += 1;
         self.due = self.due.or(Some(until));
         self.question(hop, None, out);
+    }
+
+    fn may_ask(&mut self, now: Instant) -> bool {
+        self.asking < ASKING && self.waiting < WAITING_AT_ALL && self.questions.allows(now)
     }
 
     fn forget_oldest(&mut self) {
@@ -151,11 +153,19 @@ impl Neighbours {
         out.push(Parcel { frame, help: Help::default() });
     }
 
-    /// Hears that `address` is at `mac`: an answer to our question, or a sign of life of one that we know there.
+    /// Hears that `address` is at `mac`: an answer to our question, or a sign of life of one that we know there. Who is
+    /// known stays where it is while it answers; at another's word it is asked, and forgotten if it does not.
     pub(crate) fn hear(&mut self, now: Instant, address: IpAddr, mac: [u8; 6], answers: bool, out: &mut Out) {
         let Some(neighbour) = self.known.get_mut(&address) else { return };
-        let asked = neighbour.tries > 0;
-        if neighbour.mac != Some(mac) && !(answers && asked) {
+        let nobody = mac == self.mac || mac == [0; 6];
+        if nobody || (neighbour.mac.is_none() && !answers) {
+            return;
+        }
+        if neighbour.mac.is_some_and(|known| known != mac) {
+            let long_ago = neighbour.until + PATIENCE < now + FRESH;
+            if answers && neighbour.tries == 0 && long_ago {
+                neighbour.until = now;
+            }
             return;
         }
         self.asking -= usize::from(neighbour.mac.is_none());

@@ -14,7 +14,7 @@ impl Stack {
     /// Takes one frame. Nothing that is malformed, or not for us alone, is ever answered.
     pub(super) fn arrive(&mut self, frame: &[u8], checksum: Checksum) {
         let Some(ethernet) = Ethernet::read(frame) else { return self.figures.malformed += 1 };
-        if ethernet.from[0] & 1 != 0 {
+        if ethernet.from[0] & 1 != 0 || ethernet.from == self.neighbours.mac() {
             return self.figures.malformed += 1;
         }
         let for_all = ethernet.to[0] & 1 != 0;
@@ -38,7 +38,9 @@ impl Stack {
         // Whoever asks from nowhere wants to know if an address is free: all are, but those that are ours by name.
         let claimed = addresses.is_own(target) || !arp.sender.is_unspecified();
         let ours = addresses.has(target) && claimed && arp.sender != arp.target;
-        if !arp.is_reply && ours && self.answers.allows(self.now) {
+        // A way out that cannot find us is nobody's way in: it does not wait behind a storm.
+        let router = addresses.gateways.contains(&sender);
+        if !arp.is_reply && ours && (router || self.answers.allows(self.now)) {
             let mac = self.neighbours.mac();
             let reply = Arp { is_reply: true, mac, sender: arp.target, target: arp.sender };
             self.out.push(Parcel { frame: reply.frame(arp.mac), help: Help::default() });
@@ -52,7 +54,7 @@ impl Stack {
             Err(Malformed::Broken) => return self.figures.malformed += 1,
         };
         if packet.protocol == ICMPV6 {
-            return self.arrive_icmp6(frame, &packet);
+            return self.arrive_icmp6(frame, for_all, &packet);
         }
         if packet.protocol == udp::UDP && self.arrive_dhcp(&packet, checksum) {
             return;
@@ -60,6 +62,9 @@ impl Stack {
         let addresses = &self.neighbours.addresses;
         if for_all || addresses.is_broadcast(packet.to) || !addresses.has(packet.to) {
             return;
+        }
+        if !ip::is_host(packet.from) || addresses.is_own(packet.from) || addresses.is_broadcast(packet.from) {
+            return self.figures.malformed += 1;
         }
         match packet.protocol {
             ip::TCP => self.arrive_tcp(&packet, checksum),
@@ -74,26 +79,28 @@ impl Stack {
             return self.figures.malformed += 1;
         }
         let Some((ends, segment)) = Ends::read(packet) else { return self.figures.malformed += 1 };
-        let own = self.neighbours.addresses.is_own(packet.from);
-        let broadcast = self.neighbours.addresses.is_broadcast(packet.from);
-        if segment.is_absurd() || ends.is_land() || own || broadcast || !ends.has_a_peer() {
+        if segment.is_absurd() || ends.is_land() || !ends.has_a_peer() {
             return self.figures.malformed += 1;
         }
         self.arrive_segment(ends, &segment);
     }
 
-    fn arrive_icmp6(&mut self, frame: &Ethernet<'_>, packet: &Ip<'_>) {
+    fn arrive_icmp6(&mut self, frame: &Ethernet<'_>, for_all: bool, packet: &Ip<'_>) {
         if echo::start(packet, packet.from, packet.to).add(packet.payload).checksum() != 0 {
             return self.figures.malformed += 1;
         }
         self.arrive_advertisement(packet);
         match Ndp::read(packet) {
             Some(ndp) => self.arrive_ndp(frame, packet, &ndp),
-            None if self.neighbours.addresses.has(packet.to) && !packet.to.is_multicast() => {
-                self.arrive_icmp(packet);
-            }
+            None if !for_all && self.is_for_us_alone(packet) => self.arrive_icmp(packet),
             None => {}
         }
+    }
+
+    fn is_for_us_alone(&self, packet: &Ip<'_>) -> bool {
+        let addresses = &self.neighbours.addresses;
+        let to_us = addresses.has(packet.to) && !packet.to.is_multicast();
+        to_us && ip::is_host(packet.from) && !addresses.is_own(packet.from)
     }
 
     fn arrive_ndp(&mut self, frame: &Ethernet<'_>, packet: &Ip<'_>, ndp: &Ndp) {
@@ -126,8 +133,7 @@ impl Stack {
     }
 
     fn arrive_echo(&mut self, packet: &Ip<'_>) {
-        let ends = packet.from.is_unspecified() || self.neighbours.addresses.is_broadcast(packet.from);
-        if ends || packet.payload.len() + 40 > self.mtu(packet.from) || !self.echoes.allows(self.now) {
+        if packet.payload.len() + 40 > self.mtu(packet.from) || !self.echoes.allows(self.now) {
             return;
         }
         let mut frame = self.out.start(packet.from);

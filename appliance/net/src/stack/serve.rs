@@ -3,6 +3,7 @@
 use super::Stack;
 use crate::flow::live::State;
 use crate::flow::{Flow, Life, Owner, RECEIVE, SEND};
+use crate::gate::limit;
 use crate::gate::verdict::{Verdict, judge};
 use crate::house::report::{Report, Trouble};
 use crate::wire::{ACK, FIN, Options, RST, Segment};
@@ -29,8 +30,6 @@ const PROBE: Duration = Duration::from_secs(30);
 const PROBES: u8 = 5;
 /// When a connection is stuck: what it has sent was not taken for so long.
 const STUCK: Duration = Duration::from_secs(1);
-/// The least time between two challenges.
-const CHALLENGE: Duration = Duration::from_millis(100);
 
 impl Stack {
     /// Takes a segment to a connection: the gate judges, then smoltcp may see it.
@@ -40,7 +39,11 @@ impl Stack {
             return self.arrive_answer(number, segment);
         }
         let over = matches!(&flow.life, Life::Live(live) if live.state() == State::TimeWait);
-        match judge(&flow.view(self.now), segment) {
+        let (ends, verdict) = (flow.ends, judge(&flow.view(self.now), segment));
+        if !matches!(verdict, Verdict::Pass(_) | Verdict::Bare(_)) {
+            self.seem_to_refuse(&ends, segment);
+        }
+        match verdict {
             // RFC 1337: both sides have said all; somebody may still be reading it.
             Verdict::Reset if over => {}
             Verdict::Pass(ack) => self.let_in(number, &Segment { ack, ..*segment }),
@@ -69,10 +72,9 @@ impl Stack {
     fn challenge(&mut self, number: usize) {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(number) else { return };
-        if flow.challenged.is_some_and(|at| now - at < CHALLENGE) {
+        if !limit::once(&mut flow.challenged, now) {
             return;
         }
-        flow.challenged = Some(now);
         self.figures.challenges += 1;
         self.tell_where_we_are(number);
     }

@@ -97,14 +97,7 @@ impl Stack {
             return;
         }
         if segment.has(SYN) {
-            if segment.has(ACK) {
-                return;
-            }
-            if segment.seq == half.theirs {
-                return self.accept_syn(half);
-            }
-            self.cache.forget(&half.ends);
-            return self.arrive_stranger(half.ends, segment);
+            return self.arrive_again(half, segment);
         }
         let window = u32::try_from(RECEIVE).unwrap_or(0);
         let inside = segment.seq - expected < window;
@@ -114,6 +107,25 @@ impl Stack {
         if inside && self.establish(half.ends, half.ours + 1, expected, &half.options, half.window) {
             self.cache.forget(&half.ends);
             self.arrive_segment(half.ends, segment);
+        }
+    }
+
+    /// A first step after the first step: the same one again, or another one. Whoever has begun anew resets what is here
+    /// when it hears where we are; who only guesses does not hear it.
+    fn arrive_again(&mut self, half: &Half, segment: &Segment<'_>) {
+        if segment.has(ACK) {
+            return self.refuse(&half.ends, segment);
+        }
+        if segment.seq == half.theirs {
+            return self.accept_syn(half);
+        }
+        if self.cache.may_tell(&half.ends, self.now) {
+            self.figures.challenges += 1;
+            let value = flow::clock(self.now).wrapping_add(self.secrets.stamp_offset(&half.ends));
+            let stamps = half.options.stamps.map(|told| Stamps { value, echo: told.value });
+            let (options, seq, ack) =
+                (Options { stamps, ..Options::default() }, half.ours + 1, half.theirs + 1);
+            self.say(&half.ends, &Segment { flags: ACK, seq, ack, window: 0, options, payload: &[] });
         }
     }
 
@@ -164,7 +176,9 @@ impl Stack {
             self.waiting.forget(ends);
             return true;
         }
-        if (segment.len() > 0 || segment.seq != over.expected) && self.answers.allows(self.now) {
+        self.seem_to_refuse(ends, segment);
+        let odd = segment.len() > 0 || segment.seq != over.expected;
+        if odd && self.waiting.may_tell(ends, self.now) {
             let value = flow::clock(self.now).wrapping_add(over.stamp_offset);
             let stamps = over.heard.map(|echo| Stamps { value, echo });
             let options = Options { stamps, ..Options::default() };
@@ -187,6 +201,15 @@ impl Stack {
         let (flags, seq, ack) = answer;
         let options = Options::default();
         self.say(ends, &Segment { flags, seq, ack, window: 0, options, payload: &[] });
+    }
+
+    /// Counts what is wrong here as if nothing were here: a stranger who sees how many resets are left for its own
+    /// segments must not learn from that which connections of others there are.
+    pub(super) fn seem_to_refuse(&mut self, ends: &Ends, segment: &Segment<'_>) {
+        let begins = segment.has(SYN) && !segment.has(ACK) && self.doors.contains_key(&ends.local.port());
+        if !segment.has(RST) && !begins {
+            self.resets.allows(self.now);
+        }
     }
 
     /// Sends a segment that is no connection's.

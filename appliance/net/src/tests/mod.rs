@@ -1,6 +1,7 @@
 //! Tests that need more than one file of the stack.
 
 mod address;
+mod attacks;
 mod cable;
 mod cost;
 mod echo;

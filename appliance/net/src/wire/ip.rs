@@ -119,6 +119,15 @@ fn whole(ip: Ip<'_>) -> Result<Ip<'_>, Malformed> {
     if ip.protocol == FRAGMENT { Err(Malformed::Fragment) } else { Ok(ip) }
 }
 
+/// True for an address that one host of the network can have: not nobody, everybody, ourselves or the future.
+pub(crate) fn is_host(address: IpAddr) -> bool {
+    let odd = match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || matches!(v4.octets(), [0 | 240.., ..]),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    !(odd || address.is_unspecified() || address.is_multicast() || address.is_loopback())
+}
+
 /// Appends the IP header of a packet with `len` bytes after it.
 pub(crate) fn write(to: &mut Vec<u8>, source: IpAddr, target: IpAddr, protocol: u8, len: usize, hops: u8) {
     match (source, target) {

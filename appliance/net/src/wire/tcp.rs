@@ -4,7 +4,7 @@ use super::ip::{self, Ip, TCP};
 use super::sum::Sum;
 use super::{Seq, short, word};
 use core::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
@@ -224,13 +224,7 @@ impl Ends {
 
     /// True if the other end can be talked to: one host, with an address that routes.
     pub(crate) fn has_a_peer(&self) -> bool {
-        let peer = self.remote.ip();
-        let broadcast = matches!(peer, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0 || v4.octets()[0] >= 240);
-        self.remote.port() != 0
-            && !peer.is_unspecified()
-            && !peer.is_multicast()
-            && !peer.is_loopback()
-            && !broadcast
+        self.remote.port() != 0 && ip::is_host(self.remote.ip())
     }
 }
 
