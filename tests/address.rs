@@ -1,6 +1,9 @@
 //! Addresses from those who give them in real networks: dnsmasq and radvd, on a real TAP device.
 
+use bench::horde::{figure, rest};
+use bench::running::World;
 use bench::tap::Tap;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +51,19 @@ impl Server {
                 &leases,
             ],
         )
+    }
+
+    /// radvd with one prefix whose addresses live for twelve seconds after its last word.
+    fn radvd(tap: &Tap, prefix: &str) -> Self {
+        let place = |end: &str| tap.folder().join(format!("radvd.{end}")).display().to_string();
+        let words = format!(
+            "interface tap0 {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; \
+             prefix {prefix}/64 {{ AdvOnLink on; AdvAutonomous on; AdvValidLifetime 12; AdvPreferredLifetime 8; }}; }};"
+        );
+        std::fs::write(place("conf"), words).unwrap();
+        let words =
+            ["--nodaemon", "--logmethod=stderr", "--config", &place("conf"), "--pidfile", &place("pid")];
+        Self::start(tap, "radvd", &words)
     }
 
     fn said(&self) -> String {
@@ -161,4 +177,102 @@ fn a_machine_is_given_an_address_too() {
     command.arg(bench::gatehouse()).arg(bench::appliance()).arg(folder.path());
     let said = text(&command.output().expect("unshare (util-linux) is installed"));
     assert!(said.contains("address: 192.0.2.100/24 from 192.0.2.1") && said.contains("<html"), "{said}");
+}
+
+/// Many who read a large file slowly, each over a connection of its own.
+const READERS: &str = r#"
+import asyncio, ssl, sys
+async def main(address, count):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    ended, readers = [], []
+    async def read(reader):
+        try:
+            while await reader.read(2000):
+                await asyncio.sleep(0.5)
+        except OSError as error:
+            ended.append(error)
+        ended.append("the end")
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection(address, 443, ssl=context, limit=4000)
+        writer.write(b"GET /big.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        readers.append((asyncio.ensure_future(read(reader)), writer))
+    print("standing", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    print("ended", len(ended), flush=True)
+    import os; os._exit(0)
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"#;
+
+/// Readers who have all begun.
+fn readers(tap: &Tap, address: &str, count: u32) -> Child {
+    let mut readers = tap.client("python3");
+    readers.args(["-c", READERS, address, &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut readers = readers.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(readers.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "standing\n");
+    readers
+}
+
+/// How many of them have seen an end until now.
+fn ended(mut readers: Child) -> String {
+    drop(readers.stdin.take());
+    text(&readers.wait_with_output().unwrap()).trim().to_owned()
+}
+
+/// The address that begins so, once it is there.
+fn found(tap: &Tap, start: &str) -> String {
+    let console = tap.said(&format!("address: {start}"));
+    let line = console.lines().find(|line| line.contains(&format!("address: {start}"))).unwrap();
+    line.split(['/', ' ']).find(|word| word.starts_with(start)).unwrap().to_owned()
+}
+
+#[test]
+fn when_addresses_change_their_connections_end_the_next_are_at_once_and_nothing_is_left_behind() {
+    let tap = Tap::told(&["--address", "dhcp", "--address", "slaac", "--address", "192.0.2.7/24"]);
+    tap.said("ready: ");
+    for prefix in ["2001:db8:a::1/64", "2001:db8:b::1/64"] {
+        assert!(tap.shell(&format!("ip addr add {prefix} dev tap0 nodad")).status.success());
+    }
+    let seen = Server::start(&tap, "tcpdump", &["-l", "-n", "-i", "tap0", "arp or icmp6"]);
+    let (dhcp, router) = (Server::dnsmasq(&tap, "192.0.2.100"), Server::radvd(&tap, "2001:db8:a::"));
+    let (v4, v6) = (found(&tap, "192.0.2.100"), found(&tap, "2001:db8:a:"));
+    let before = figure(&tap, "heap in use").unwrap();
+    let crowds = [readers(&tap, &v4, 200), readers(&tap, &v6, 200)];
+    assert!(figure(&tap, "open now").unwrap() >= 400);
+    drop((dhcp, router));
+    let _next = (Server::dnsmasq(&tap, "192.0.2.200"), Server::radvd(&tap, "2001:db8:b::"));
+    let (v4, v6) = (found(&tap, "192.0.2.200"), found(&tap, "2001:db8:b:"));
+    assert!(served_at(&tap, &v4) && served_at(&tap, &format!("[{v6}]")), "the next are there at once");
+    let gone = tap.said("no router renewed its prefix; its connections are gone");
+    assert!(gone.contains("192.0.2.100 is ours no longer: its server wants it back"), "{gone}");
+    until("nobody is there any more", || figure(&tap, "open now").unwrap() < 20);
+    assert_eq!(
+        crowds.map(ended),
+        ["ended 0"; 2],
+        "they are not told in the name of an address that is not ours"
+    );
+    let after = rest(&tap, before + 512);
+    assert!(after <= before + 512, "{before} KiB before, {after} KiB afterwards");
+    let frames = seen.said();
+    let told = |words: &[&str]| frames.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(told(&["192.0.2.200", "tell 192.0.2.200"]) || told(&["Announcement 192.0.2.200"]), "{frames}");
+    assert!(told(&[&format!("{v6} > ff02::1: "), "neighbor advertisement"]), "{frames}");
+    assert!(tap.ended().success());
+}
+
+#[test]
+fn an_address_that_follows_from_a_secret_is_the_same_after_a_restart() {
+    const MAC: [&str; 4] = ["--address", "slaac", "--mac", "02:00:00:00:00:07"];
+    let first = Tap::told_with(&MAC, "address-secret = \"tls/localhost.key\"\n---\n");
+    let router = Server::radvd(&first, "2001:db8::");
+    let address = found(&first, "2001:db8:");
+    drop(router);
+    let again = Tap::holding(World::Process, &bench::appliance(), &first.folder().join("bundle"), &MAC);
+    let _router = Server::radvd(&again, "2001:db8::");
+    assert_eq!(found(&again, "2001:db8:"), address);
+    let other = Tap::told(&MAC);
+    let _router = Server::radvd(&other, "2001:db8::");
+    assert_ne!(found(&other, "2001:db8:"), address, "without the secret it is drawn");
 }

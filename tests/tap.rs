@@ -92,6 +92,12 @@ impl Tap {
         Self::started(true, "", Way::Process(words))
     }
 
+    /// The same with more lines in its `gatehouse.toml`, as [`Self::with`] takes them.
+    #[must_use]
+    pub fn told_with(words: &[&str], sheet: &str) -> Self {
+        Self::started(true, sheet, Way::Process(words))
+    }
+
     /// An appliance that nobody feeds.
     #[must_use]
     pub fn starved() -> Self {

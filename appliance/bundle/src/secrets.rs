@@ -2,6 +2,7 @@
 
 use crate::Broken;
 use crate::code::{Coded, Reader};
+use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 16] = b"GATEHOUSE-SECRET";
 
@@ -52,6 +53,13 @@ impl<'a> Secrets<'a> {
     pub fn ticket(&self) -> Option<&'a [u8]> {
         self.named("ticket")
     }
+
+    /// What the appliance makes IPv6 addresses from, so that they are the same after each start.
+    #[must_use]
+    pub fn address(&self) -> Option<[u8; 16]> {
+        let hash: [u8; 32] = Sha256::digest(self.named("address")?).into();
+        hash.first_chunk().copied()
+    }
 }
 
 /// Writes a secret part.
@@ -79,6 +87,11 @@ impl SecretWriter {
     /// Adds what appliances share for their tickets.
     pub fn ticket(&mut self, secret: &[u8]) {
         self.add("ticket", secret);
+    }
+
+    /// Adds what addresses are made from.
+    pub fn address(&mut self, secret: &[u8]) {
+        self.add("address", secret);
     }
 
     /// The secret part. Who writes it down wipes it.

@@ -147,6 +147,7 @@ fn secrets(plan: &Plan, index: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut writer = SecretWriter::new(&fingerprint);
     plan.keys.iter().enumerate().for_each(|(site, key)| writer.key(site, key));
     plan.ticket.iter().for_each(|secret| writer.ticket(secret));
+    plan.address.iter().for_each(|secret| writer.address(secret));
     plan.pinata.iter().for_each(|filling| fill(&mut writer, filling));
     Ok(Zeroizing::new(writer.done()))
 }

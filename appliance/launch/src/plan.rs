@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) keys: Vec<Zeroizing<Vec<u8>>>,
     /// What appliances share for their tickets.
     pub(crate) ticket: Option<Zeroizing<Vec<u8>>>,
+    /// What addresses are made from.
+    pub(crate) address: Option<Zeroizing<Vec<u8>>>,
     /// What is put into a piñata.
     pub(crate) pinata: Option<pinata::Filling>,
 }
@@ -118,7 +120,8 @@ fn whole(ground: &Ground<'_>, top: Table<'_>) -> Plan {
     plan.estate.trusted = proxy::networks(&top, "trusted-proxies");
     plan.estate.announcers = proxy::networks(&top, "proxy-protocol-from");
     plan.estate.resolvers = proxy::resolvers(&top);
-    plan.ticket = top.text("ticket-secret").and_then(|written| ticket(ground, &written));
+    plan.ticket = top.text("ticket-secret").and_then(|written| secret(ground, &written, "a ticket"));
+    plan.address = top.text("address-secret").and_then(|written| secret(ground, &written, "an address"));
     let mut names = BTreeMap::new();
     for (number, table) in top.tables("site").into_iter().enumerate() {
         let site = site::read(ground, table);
@@ -196,11 +199,11 @@ fn limits(table: Table<'_>) -> Limits {
     limits
 }
 
-fn ticket(ground: &Ground<'_>, written: &At<&str>) -> Option<Zeroizing<Vec<u8>>> {
+fn secret(ground: &Ground<'_>, written: &At<&str>, whose: &str) -> Option<Zeroizing<Vec<u8>>> {
     let secret = ground.read(written)?;
     papers::private(ground, written);
     if secret.len() < 32 {
-        let what = format!("a ticket secret of {} bytes is too short", secret.len());
+        let what = format!("{whose} secret of {} bytes is too short", secret.len());
         ground.complaints.wrong(&written.place, what, "make one with: openssl rand 48");
     }
     Some(secret)

@@ -25,6 +25,9 @@ pub struct Config {
     pub dhcp: bool,
     /// Routers tell us prefixes for IPv6 addresses of our own making, and the way out.
     pub slaac: bool,
+    /// What the second halves of such addresses follow from, so that they are the same after each start. Without it they
+    /// are drawn.
+    pub stable: Option<[u8; 16]>,
     /// Connections outward may come from any address, and packets to any address are ours: only for a stack at the
     /// host's end of a cable, which stands for the rest of the world.
     pub any_ip: bool,
@@ -64,6 +67,7 @@ impl Default for Config {
             gateways: Vec::new(),
             dhcp: false,
             slaac: false,
+            stable: None,
             any_ip: false,
             budget,
             above: 0,

@@ -66,9 +66,14 @@ impl Secrets {
         low(self.hash(For::Port, ("number", made)))
     }
 
-    /// The second half of an address under a prefix (RFC 7217), for as long as these keys live.
-    pub(crate) fn interface(&self, mac: [u8; 6], prefix: u64, tries: u8) -> u64 {
-        self.hash(For::Port, ("interface", mac, prefix, tries))
+    /// The second half of an address under a prefix (RFC 7217): the same for as long as `stable` is the same, or else
+    /// for as long as these keys live.
+    pub(crate) fn interface(&self, stable: Option<[u8; 16]>, mac: [u8; 6], prefix: u64, tries: u8) -> u64 {
+        let of = ("interface", mac, prefix, tries);
+        let Some(key) = stable else { return self.hash(For::Port, of) };
+        let mut hasher = SipHasher24::new_with_key(&key);
+        of.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// What smoltcp starts its own numbers with; nothing of them reaches a wire.

@@ -90,6 +90,12 @@ pub(super) fn furnish<W: World>(
     Ok(furnished)
 }
 
+/// What addresses of our own making follow from, if the bundle says.
+pub(super) fn address_secret<W: World>(world: &W, secrets: Option<&[u8]>) -> Option<[u8; 16]> {
+    let bundle = Bundle::open(Bytes::from_static(world.boot().bundle?)).ok()?;
+    Secrets::open(secrets?, &bundle.fingerprint()).ok()?.address()
+}
+
 /// The house that takes the present one's place.
 pub(super) fn refurnish(
     settings: &Settings,

@@ -82,13 +82,15 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let Some((furnished, party)) = larder.once_fed(world, prepare).map_err(Ended::House)? else {
         return Ok(Ended::Asked);
     };
+    let wanted = secrets.as_ref().filter(|_| settings.slaac);
+    let stable = wanted.and_then(|secrets| house::address_secret(world, Some(secrets.as_slice())));
     drop(secrets);
     runtime::stack::wipe_below();
     let tally = Tally::beginning(world.now());
     let means = Means::of(world.memory(settings.limit));
     world.say(&means.to_string());
     let rooms = Rooms::of(furnished, tally.clone(), means);
-    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means, settings };
+    let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means, settings, stable };
     loop {
         let Some(_seeded) = staff.larder.fill(world) else { return Ok(Ended::Asked) };
         // A copy may have been seen at any time since the keys were made, also before the first life.
@@ -104,7 +106,7 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
         copies = now;
         // Without keys the machine was copied just now: once more from the beginning.
         let Some(keys) = fresh_keys().filter(|_| staff.rooms.forget_sessions()) else { continue };
-        let mut life = Life::begin(world, &staff.settings, means, &calendar, &keys).map_err(Ended::Net)?;
+        let mut life = Life::begin(world, &staff, &calendar, &keys).map_err(Ended::Net)?;
         staff.tally.watch(life.net.handle());
         match life.turn_until_it_ends(world, &mut staff).map_err(Ended::Port)? {
             End::Asked => return Ok(Ended::Asked),
@@ -125,6 +127,8 @@ struct Staff {
     party: Option<Party>,
     means: Means,
     settings: Settings,
+    /// What addresses of our own making follow from.
+    stable: Option<[u8; 16]>,
 }
 
 /// Says on the console and in the log what has happened.
@@ -162,8 +166,7 @@ enum End {
 impl Life {
     fn begin<W: World>(
         world: &mut W,
-        settings: &Settings,
-        means: Means,
+        Staff { settings, means, stable, .. }: &Staff,
         calendar: &Calendar,
         keys: &[u8; 64],
     ) -> Result<Self, BadConfig> {
@@ -174,6 +177,7 @@ impl Life {
             gateways: settings.gateways.clone(),
             dhcp: settings.dhcp,
             slaac: settings.slaac,
+            stable: *stable,
             share: settings.share,
             budget: means.connections,
             above: ABOVE,

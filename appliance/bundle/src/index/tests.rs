@@ -196,10 +196,12 @@ fn secrets_open_for_their_own_bundle_only() {
     let mut writer = SecretWriter::new(&bundle.fingerprint());
     writer.key(0, b"der");
     writer.ticket(&[9; 48]);
+    writer.address(&[8; 48]);
     let secret = writer.done();
     let secrets = Secrets::open(&secret, &bundle.fingerprint()).unwrap();
     assert_eq!((secrets.key(0), secrets.key(1)), (Some(&b"der"[..]), None));
     assert_eq!(secrets.ticket(), Some(&[9; 48][..]));
+    assert!(secrets.address().is_some_and(|key| key != [8; 16]));
     assert!(matches!(Secrets::open(&secret, &[0; 32]), Err(Broken::Mismatch)));
     assert!(Secrets::open(&secret[..secret.len() - 1], &bundle.fingerprint()).is_err());
 }

@@ -5,6 +5,7 @@ pub(crate) mod dhcp;
 pub(crate) mod echo;
 pub(crate) mod lease;
 pub(crate) mod ndp;
+pub(crate) mod near;
 pub(crate) mod neighbours;
 pub(crate) mod office;
 pub(crate) mod places;

@@ -13,12 +13,9 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// What `config` says, and the link-local address that every host has.
-    pub(crate) fn new(config: &Config, mac: [u8; 6]) -> Self {
-        let mut ours = config.addresses.clone();
-        if config.slaac || ours.iter().any(|cidr| cidr.address.is_ipv6()) {
-            ours.push(Cidr { address: IpAddr::V6(link_local(mac)), prefix: 64 });
-        }
+    /// What `config` says.
+    pub(crate) fn new(config: &Config) -> Self {
+        let ours = config.addresses.clone();
         Self { ours, gateways: config.gateways.clone(), stale: Vec::new(), any: config.any_ip }
     }
 
@@ -106,6 +103,9 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
+/// The first 64 bits of addresses that are good on one wire only.
+pub(crate) const LINK: u64 = 0xfe80 << 48;
+
 /// The address that a hardware address makes on its link.
 pub(crate) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.map(u16::from);
@@ -119,11 +119,11 @@ mod tests {
     fn addresses() -> Addresses {
         let cidr = |address: &str, prefix| Cidr { address: address.parse().unwrap(), prefix };
         let config = Config {
-            addresses: vec![cidr("10.1.2.3", 22), cidr("fd00::3", 64)],
+            addresses: vec![cidr("10.1.2.3", 22), cidr("fd00::3", 64), cidr("fe80::9", 64)],
             gateways: vec!["10.1.0.1".parse().unwrap()],
             ..Config::default()
         };
-        Addresses::new(&config, [2, 0, 0, 0, 0, 9])
+        Addresses::new(&config)
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn we_talk_to_a_network_from_our_address_in_it() {
         let source = |to: &str| addresses().source(to.parse().unwrap()).map(|hop| hop.to_string());
-        assert_eq!(source("fe80::1").as_deref(), Some("fe80::ff:fe00:9"));
+        assert_eq!(source("fe80::1").as_deref(), Some("fe80::9"));
         assert_eq!(source("2001:db8::1").as_deref(), Some("fd00::3"));
         assert_eq!(source("8.8.8.8").as_deref(), Some("10.1.2.3"));
     }

@@ -3,7 +3,7 @@
 //! Anybody on the wire can say that it is a router. What is believed is bounded in number; those that are in use stay
 //! until their time is over, however many others speak; and a prefix that is in use cannot be taken away in less than
 //! two hours (§5.5.3 e). Hop limits and timers that routers recommend are ignored. The second half of an address is
-//! drawn: it tells neither our hardware address nor the second half of another.
+//! drawn, or follows from a secret that outlives us: it tells neither our hardware address nor the second half of another.
 
 use super::routers::{Advertisement, Prefix};
 use core::time::Duration;
@@ -15,9 +15,9 @@ const ROUTERS: usize = 4;
 const PREFIXES: usize = 4;
 const RESOLVERS: usize = 3;
 /// How long the question waits who else has an address.
-const DOUBT: Duration = Duration::from_secs(1);
+pub(super) const DOUBT: Duration = Duration::from_secs(1);
 /// Other addresses that are tried when somebody has the first.
-const TRIES: u8 = 3;
+pub(super) const TRIES: u8 = 3;
 /// Between the first two questions for routers, and the longest time between two.
 const QUESTION: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -259,6 +259,6 @@ fn after(now: Instant, seconds: u32) -> Instant {
     }
 }
 
-fn join(prefix: u64, id: u64) -> Ipv6Addr {
+pub(super) fn join(prefix: u64, id: u64) -> Ipv6Addr {
     Ipv6Addr::from_bits(u128::from(prefix) << 64 | u128::from(id))
 }

@@ -10,7 +10,8 @@ use crate::house::arp::{Arp, EVERYBODY};
 use crate::house::dhcp::{self, Dhcp};
 use crate::house::lease::Lease;
 use crate::house::ndp::{self, Ndp};
-use crate::house::places::{Addresses, is_link_local, link_local};
+use crate::house::near::{self, Near};
+use crate::house::places::{Addresses, is_link_local};
 use crate::house::routers::{self, Advertisement};
 use crate::house::slaac::{self, Slaac};
 use crate::out::{Parcel, direct};
@@ -31,8 +32,12 @@ const STEPS: usize = 16;
 
 /// Where we are, and how we know.
 pub(crate) struct Estate {
-    /// What was told at the start, with the link-local address.
+    /// What was told at the start.
     fixed: Addresses,
+    /// Our address on this wire only, where IPv6 is spoken.
+    near: Option<Near>,
+    /// What addresses of our own making follow from.
+    stable: Option<[u8; 16]>,
     dhcp: Option<Dhcp>,
     lease: Option<Lease>,
     slaac: Option<Slaac>,
@@ -47,8 +52,11 @@ pub(crate) struct Estate {
 
 impl Estate {
     pub(super) fn new(config: &Config, facts: &NicFacts, now: Instant) -> Self {
+        let v6 = config.slaac || config.addresses.iter().any(|cidr| cidr.address.is_ipv6());
         Self {
-            fixed: Addresses::new(config, facts.mac),
+            fixed: Addresses::new(config),
+            near: v6.then(|| Near::new(facts.mac)),
+            stable: config.stable,
             dhcp: config.dhcp.then(|| Dhcp::new(facts.mac, facts.mtu, now)),
             lease: None,
             slaac: config.slaac.then(|| Slaac::new(facts.mtu, now)),
@@ -69,6 +77,8 @@ impl Estate {
     /// What all sources say together.
     fn addresses(&self, now: Instant) -> Addresses {
         let (mut ours, mut stale) = (self.fixed.ours.clone(), Vec::new());
+        let near = self.near.as_ref().and_then(Near::ours).map(IpAddr::V6);
+        ours.extend(near.map(|address| Cidr { address, prefix: 64 }));
         ours.extend(self.lease.iter().map(Lease::cidr));
         for (home, fresh) in self.slaac.iter().flat_map(|slaac| slaac.homes(now)) {
             let address = IpAddr::V6(home.address);
@@ -114,14 +124,24 @@ impl Stack {
     /// Does what is due for our addresses, and says when to come back.
     pub(super) fn keep_house(&mut self) -> Option<Instant> {
         for _ in 0..STEPS {
-            if !self.keep_lease() && !self.keep_homes() {
+            if !self.keep_near() && !self.keep_lease() && !self.keep_homes() {
                 break;
             }
         }
         let estate = &self.estate;
         let dhcp = estate.dhcp.as_ref().map(Dhcp::deadline);
         let slaac = estate.slaac.as_ref().map(Slaac::deadline);
-        [dhcp, slaac].into_iter().flatten().min()
+        let near = estate.near.as_ref().and_then(Near::deadline);
+        [dhcp, slaac, near].into_iter().flatten().min()
+    }
+
+    fn keep_near(&mut self) -> bool {
+        let Some(step) = self.estate.near.as_mut().and_then(|near| near.turn(self.now)) else { return false };
+        match step {
+            near::Step::Probe(target) => self.ask_who_has(target),
+            near::Step::Take => self.move_house("another took its place"),
+        }
+        true
     }
 
     fn keep_lease(&mut self) -> bool {
@@ -212,23 +232,26 @@ impl Stack {
 
     /// Hears a router.
     pub(super) fn arrive_advertisement(&mut self, packet: &Ip<'_>) {
-        let (mac, secrets) = (self.neighbours.mac(), &self.secrets);
+        let (mac, secrets, stable) = (self.neighbours.mac(), &self.secrets, self.estate.stable);
         let for_us = packet.to.is_multicast() || self.neighbours.addresses.is_own(packet.to);
         let Some(slaac) = self.estate.slaac.as_mut().filter(|_| for_us) else { return };
         if let Some((from, said)) = Advertisement::read(packet) {
-            slaac.hear(self.now, from, &said, |prefix, tries| secrets.interface(mac, prefix, tries));
+            slaac.hear(self.now, from, &said, |prefix, tries| secrets.interface(stable, mac, prefix, tries));
         }
     }
 
     /// True if a message about neighbours is about an address that is to be ours, or that somebody else is about to
     /// take.
     pub(super) fn arrive_doubt(&mut self, mac: [u8; 6], from: Ipv6Addr, ndp: &Ndp) -> bool {
-        let (ours, secrets) = (self.neighbours.mac(), &self.secrets);
+        let (ours, secrets, stable) = (self.neighbours.mac(), &self.secrets, self.estate.stable);
         if mac == ours || !(ndp.is_answer || from.is_unspecified()) {
             return false;
         }
-        let draw = |prefix, tries| secrets.interface(ours, prefix, tries);
-        if self.estate.slaac.as_mut().is_some_and(|slaac| slaac.hear_of(ndp.target, draw)) {
+        let draw = |prefix, tries| secrets.interface(stable, ours, prefix, tries);
+        let (near, slaac) = (self.estate.near.as_mut(), self.estate.slaac.as_mut());
+        if near.is_some_and(|near| near.hear_of(ndp.target, draw))
+            || slaac.is_some_and(|slaac| slaac.hear_of(ndp.target, draw))
+        {
             self.estate.tell(self.now, News::Taken(ndp.target.into()));
             return true;
         }
@@ -242,20 +265,24 @@ impl Stack {
     fn keep_homes(&mut self) -> bool {
         let now = self.now;
         let Some(step) = self.estate.slaac.as_mut().and_then(|slaac| slaac.turn(now)) else { return false };
-        let mac = self.neighbours.mac();
-        let frame = match step {
-            slaac::Step::Ask => routers::question(mac, link_local(mac)),
-            slaac::Step::Probe(target) => {
-                let (group, ndp) = (ndp::group(target), Ndp { is_answer: false, target, mac: None });
-                ndp.frame(mac, ndp::group_mac(group), Ipv6Addr::UNSPECIFIED, group)
+        match step {
+            slaac::Step::Ask => {
+                let near = self.estate.near.as_ref().and_then(Near::ours);
+                let frame = routers::question(self.neighbours.mac(), near.unwrap_or(Ipv6Addr::UNSPECIFIED));
+                self.out.push(Parcel { frame, help: Help::default() });
             }
-            slaac::Step::Changed => {
-                self.move_house("no router renewed its prefix");
-                return true;
-            }
-        };
-        self.out.push(Parcel { frame, help: Help::default() });
+            slaac::Step::Probe(target) => self.ask_who_has(target),
+            slaac::Step::Changed => self.move_house("no router renewed its prefix"),
+        }
         true
+    }
+
+    /// Asks if anybody has an address that is to be ours.
+    fn ask_who_has(&mut self, target: Ipv6Addr) {
+        let (group, ndp) = (ndp::group(target), Ndp { is_answer: false, target, mac: None });
+        let group_mac = ndp::group_mac(group);
+        let frame = ndp.frame(self.neighbours.mac(), group_mac, Ipv6Addr::UNSPECIFIED, group);
+        self.out.push(Parcel { frame, help: Help::default() });
     }
 
     /// Takes up what all sources say now: what is gone is left, what is new is announced.
@@ -279,7 +306,7 @@ impl Stack {
     }
 
     fn tell_home(&mut self, cidr: Cidr) {
-        if cidr.address.is_ipv6() {
+        if cidr.address.is_ipv6() && !is_link_local(cidr.address) {
             let slaac = self.estate.slaac.as_ref();
             let gateway = slaac.and_then(Slaac::router).map(IpAddr::V6);
             let mtu = slaac.and_then(Slaac::mtu).unwrap_or(self.estate.widest);

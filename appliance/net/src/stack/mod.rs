@@ -92,7 +92,7 @@ impl Stack {
         config.check(&facts)?;
         let secrets = Secrets::new(keys);
         let places = secrets.places();
-        let addresses = Addresses::new(config, facts.mac);
+        let addresses = Addresses::new(config);
         let halves = (config.budget / 8 / HALF).clamp(64, 16_384);
         let mut stack = Self {
             now,

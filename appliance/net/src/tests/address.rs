@@ -546,3 +546,81 @@ fn a_prefix_that_comes_and_goes_disturbs_nobody_else() {
     wire.pass(Duration::from_secs(3));
     assert_eq!((ours(&wire), sent(&mut wire)), (first, 1));
 }
+
+/// A question who has `target`, or the answer that somebody has it, from somebody else.
+fn objection(target: Ipv6Addr, is_answer: bool) -> Vec<u8> {
+    let (ndp, group) = (Ndp { is_answer, target, mac: None }, ndp::group(target));
+    match is_answer {
+        true => ndp.frame(MAC, [0x33, 0x33, 0, 0, 0, 1], target, ALL),
+        false => ndp.frame(MAC, ndp::group_mac(group), Ipv6Addr::UNSPECIFIED, group),
+    }
+}
+
+fn probes(wire: &mut Wire) -> Vec<Ipv6Addr> {
+    core::mem::take(&mut wire.others).iter().filter_map(|frame| probed(frame)).collect()
+}
+
+/// What somebody hears who asks for `target`.
+fn answers_for(wire: &mut Wire, target: Ipv6Addr) -> usize {
+    wire.others.clear();
+    let from = "fe80::2".parse().unwrap();
+    let question = Ndp { is_answer: false, target, mac: None };
+    wire.frame(question.frame(MAC, ndp::group_mac(ndp::group(target)), from, ndp::group(target)));
+    wire.others.iter().filter(|frame| frame[54] == 136).count()
+}
+
+#[test]
+fn the_address_on_this_wire_is_ours_when_nobody_has_objected_for_a_second() {
+    let mut wire = Wire::with(FAIR, config(1));
+    let first = [crate::house::places::link_local(OURS)];
+    assert_eq!(probes(&mut wire), first);
+    assert_eq!(answers_for(&mut wire, first[0]), 0, "it is not ours yet");
+    wire.pass(Duration::from_millis(1100));
+    assert!(
+        wire.others.iter().any(|frame| frame[54] == 136 && frame[62..78] == first[0].octets()),
+        "it is announced"
+    );
+    assert_eq!(answers_for(&mut wire, first[0]), 1);
+    wire.frame(objection(first[0], true));
+    assert_eq!(answers_for(&mut wire, first[0]), 1, "an address in use is kept");
+}
+
+#[test]
+fn an_address_on_this_wire_that_others_have_is_not_taken_and_after_three_there_is_none() {
+    for (objections, is_answer) in [(1, true), (2, false), (3, true)] {
+        let mut wire = Wire::with(FAIR, config(1));
+        let mut tried = probes(&mut wire);
+        for _ in 0..objections {
+            wire.frame(objection(*tried.last().unwrap(), is_answer));
+            tried.extend(probes(&mut wire));
+        }
+        wire.pass(Duration::from_secs(2));
+        let last = *tried.last().unwrap();
+        assert!(tried.iter().all(|address| address.is_unicast_link_local()), "{tried:?}");
+        assert_eq!(
+            (tried.len(), answers_for(&mut wire, last)),
+            (3.min(objections + 1), usize::from(objections < 3))
+        );
+        assert_eq!(answers_for(&mut wire, tried[0]), 0);
+        let taken = news(&mut wire).iter().filter(|news| matches!(news, News::Taken(_))).count();
+        assert_eq!(taken, objections);
+        assert_eq!(answers_for(&mut wire, "fd00::1".parse().unwrap()), 1, "the rest goes on");
+    }
+}
+
+#[test]
+fn an_address_of_our_own_making_follows_from_its_secret_and_from_nothing_that_is_drawn() {
+    let made = |stable: Option<[u8; 16]>, key: u8, prefix: &str| {
+        let mut wire = Wire::keyed(Config { addresses: Vec::new(), slaac: true, stable, ..config(1) }, key);
+        settled(&mut wire, advert(ROUTER, 1800, &[good_prefix(prefix)]))[0]
+    };
+    let (one, other) = ("2001:db8:1::", "2001:db8:2::");
+    assert_eq!(made(Some([3; 16]), 1, one), made(Some([3; 16]), 2, one), "it outlives us");
+    assert_ne!(made(Some([3; 16]), 1, one), made(Some([4; 16]), 1, one));
+    assert_ne!(made(None, 1, one), made(None, 2, one));
+    let half = |address: IpAddr| match address {
+        IpAddr::V6(address) => address.to_bits() as u64,
+        IpAddr::V4(_) => unreachable!(),
+    };
+    assert_ne!(half(made(Some([3; 16]), 1, other)), half(made(Some([3; 16]), 1, one)));
+}

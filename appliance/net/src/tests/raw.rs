@@ -48,8 +48,17 @@ impl Wire {
     }
 
     pub(super) fn with(weather: Weather, config: Config) -> Self {
+        Self::of(weather, config, 9)
+    }
+
+    /// A stack whose keys are others.
+    pub(super) fn keyed(config: Config, key: u8) -> Self {
+        Self::of(FAIR, config, key)
+    }
+
+    fn of(weather: Weather, config: Config, key: u8) -> Self {
         let end = End::new(1, &weather);
-        let net = Net::new(config, end.facts(), Keys::new([9; 64]), Instant::START).unwrap();
+        let net = Net::new(config, end.facts(), Keys::new([key; 64]), Instant::START).unwrap();
         let now = Instant::START + Duration::from_secs(1000);
         let mut wire = Self { net, end, now, deadline: None, others: Vec::new() };
         wire.turn();
