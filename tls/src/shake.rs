@@ -9,7 +9,10 @@ use crate::wire::{Backlog, Linger, Wire};
 use core::fmt;
 use core::future::poll_fn;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::{AlertDescription, CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{
+    AlertDescription, CipherSuite, CommonState, Error, HandshakeKind, NamedGroup, PeerIncompatible,
+    ProtocolVersion,
+};
 use tasks::Timers;
 
 /// A connection whose handshake is done, and what it settled.
@@ -107,6 +110,7 @@ fn flight<S>(wire: &mut Wire<S>, engine: &mut Engine, heard: &mut Heard) -> Resu
             }
             Ok(Step::PeerClosed | Step::Closed) => return Err(closed("the peer said goodbye")),
             Err(error) => {
+                let error = whose(error);
                 let before = wire.outgoing.len();
                 engine.last_words(&mut wire.incoming, &mut wire.outgoing);
                 let first = engine.common().protocol_version().is_none();
@@ -116,6 +120,16 @@ fn flight<S>(wire: &mut Wire<S>, engine: &mut Engine, heard: &mut Heard) -> Resu
                 return Err(if first { Refused::at_hello(error) } else { error.into() });
             }
         }
+    }
+}
+
+/// What rustls takes for a fault of ours, and is the client's: in TLS 1.2 it offers no scheme that our key signs with.
+fn whose(error: Error) -> Error {
+    match &error {
+        Error::General(why) if why == "incompatible signing key" => {
+            PeerIncompatible::NoSignatureSchemesInCommon.into()
+        }
+        _ => error,
     }
 }
 

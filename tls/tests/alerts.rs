@@ -45,6 +45,16 @@ fn a_key_share_that_cannot_be_read_is_told_so() {
     told(bytes, Kind::Malformed, 50);
 }
 
+/// tlsfuzzer found that a client could make it look like a fault of ours.
+#[test]
+fn a_client_whose_schemes_our_key_does_not_sign_with_is_told_so() {
+    let (known, other) = (b"\x00\x0d\x00\x04\x00\x02\x04\x03", b"\x00\x0d\x00\x04\x00\x02\x05\x03");
+    let mut bytes = hello(1, &[ECDHE_ECDSA_AES128], b"");
+    let at = bytes.windows(known.len()).position(|some| some == known).unwrap();
+    bytes[at..at + other.len()].copy_from_slice(other);
+    told(bytes, Kind::NothingInCommon, 40);
+}
+
 #[test]
 fn a_hello_that_does_not_end_is_told_so_at_either_limit() {
     for pieces in [100, 16_000] {

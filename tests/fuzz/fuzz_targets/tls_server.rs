@@ -7,7 +7,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::cell::LazyCell;
 use std::rc::Rc;
-use tls::{ClientPolicy, Front};
+use tls::{ClientPolicy, Front, Kind};
 use tls_bench::{Bench, PATIENCE, close, pipe, read_all, run, write_all};
 
 thread_local! {
@@ -29,7 +29,13 @@ fn meet(bench: &Bench, front: &Rc<Front>, piece: usize, fit: bool, pieces: Vec<(
     let (mut near, far) = pipe(piece);
     let (sent, front, timers) = (far.sent(), front.clone(), bench.tasks.timers().clone());
     let serve = async move {
-        let Ok((mut session, _)) = front.accept(far, 443, &timers, PATIENCE).await else { return false };
+        let mut session = match front.accept(far, 443, &timers, PATIENCE).await {
+            Ok((session, _)) => session,
+            Err(refused) => {
+                assert!(refused.kind != Kind::Ours, "{refused}");
+                return false;
+            }
+        };
         let _ = read_all(&mut session).await;
         let _ = close(&mut session).await;
         true
