@@ -9,6 +9,7 @@ use crate::trust::Flaw;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use webpki::EndEntityCert;
+use x509_parser::asn1_rs::{Enumerated, Sequence};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroize;
@@ -82,6 +83,22 @@ pub fn look(chain: &[Vec<u8>], key: &Key) -> Result<Looked, Flaw> {
     Ok(Looked { identity: Identity::describe(leaf), not_before, alone, self_signed })
 }
 
+/// Looks at what shall be stapled (RFC 6960, 4.2.1). A responder that could not answer says so in five bytes, which is a
+/// response too, and of no use to anybody.
+///
+/// # Errors
+/// When it is no response, or says nothing of a certificate.
+pub fn staple(der: &[u8]) -> Result<(), Flaw> {
+    let unread = |_| Flaw::BadStaple("is no OCSP response in DER".to_owned());
+    let (behind, response) = Sequence::from_der(der).map_err(unread)?;
+    let (_, status) = Enumerated::from_der(&response.content).map_err(unread)?;
+    match status.0 {
+        0 if behind.is_empty() => Ok(()),
+        0 => Err(Flaw::BadStaple("is an OCSP response with something behind it".to_owned())),
+        status => Err(Flaw::BadStaple(format!("has no answer: the responder's status is {status}"))),
+    }
+}
+
 /// Whether the leaf is for `name`, as clients see it. A wildcard is asked for with any one label in its
 /// place.
 #[must_use]
@@ -150,6 +167,23 @@ mod tests {
         ];
         for (name, covered) in all {
             assert_eq!(covers(&minted.chain[0], name), covered, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_staple_that_says_nothing_is_none() {
+        assert_eq!(staple(&[0x30, 3, 10, 1, 0]), Ok(()));
+        for (der, why) in [
+            (&[0x30, 3, 10, 1, 3][..], "status is 3"),
+            (&[0x30, 3, 10, 1, 0, 0], "behind it"),
+            (&[0x30, 4, 10, 1, 0], "no OCSP response"),
+            (&[0x30, 3, 2, 1, 0], "no OCSP response"),
+            (&[0x30, 0], "no OCSP response"),
+            (b"-----BEGIN", "no OCSP response"),
+            (&[], "no OCSP response"),
+        ] {
+            let flaw = staple(der).unwrap_err().to_string();
+            assert!(flaw.contains(why), "{der:?}: {flaw}");
         }
     }
 }

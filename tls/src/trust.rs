@@ -41,6 +41,8 @@ pub enum Flaw {
     BadKey(String),
     /// The private key is not the certificate's.
     KeyMismatch,
+    /// What shall be stapled cannot be.
+    BadStaple(String),
     /// This is no name that a site can have.
     BadName(String),
     /// Two sites have this name.
@@ -60,6 +62,7 @@ impl fmt::Display for Flaw {
             Self::NoCertificate => write!(out, "there is no certificate"),
             Self::BadCertificate(why) => write!(out, "the certificate cannot be used: {why}"),
             Self::BadKey(why) => write!(out, "the private key cannot be used: {why}"),
+            Self::BadStaple(why) => write!(out, "what shall be stapled {why}"),
             Self::KeyMismatch => write!(out, "the private key is not the key of the certificate"),
             Self::BadName(name) => {
                 write!(out, "{name:?} is no name of a host; write example.org or *.example.org")

@@ -263,8 +263,8 @@ fn fit(ground: &Ground<'_>, written: &At<&str>, papers: &Papers) {
 
 pub(crate) fn ocsp(ground: &Ground<'_>, written: &At<&str>) -> Option<Vec<u8>> {
     let bytes = ground.read(written)?;
-    if bytes.first() != Some(&0x30) {
-        let what = format!("{} is no OCSP response in DER", written.value);
+    if let Err(Flaw::BadStaple(why)) = tls::papers::staple(&bytes) {
+        let what = format!("{} {why}", written.value);
         ground.complaints.wrong(&written.place, what, "write it with: openssl ocsp … -respout FILE");
     }
     Some(bytes.to_vec())
