@@ -162,11 +162,13 @@ dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --por
     --bind-interfaces --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,2m --dhcp-leasefile="$3/leases" \
     >"$3/dnsmasq" 2>&1 &
 server=$!
-"$1" run --appliance "$2" --world qemu --tap gh0 --address dhcp >"$3/console" 2>&1 &
+"$1" run --appliance "$2" --world qemu --tap gh0 --address dhcp --pcap "$3/tap.pcap" >"$3/console" 2>&1 &
 launcher=$!
 trap 'kill $launcher $server 2>/dev/null; wait $launcher; cat "$3/console" "$3/dnsmasq"' EXIT
 for try in $(seq 900); do grep -q 'ready: ' "$3/console" && break; sleep 0.1; done
 curl --silent --show-error --insecure --max-time 60 https://192.0.2.100/
+sleep 1
+tcpdump -n -r "$3/tap.pcap" 2>/dev/null
 "#;
 
 #[test]
@@ -177,6 +179,9 @@ fn a_machine_is_given_an_address_too() {
     command.arg(bench::gatehouse()).arg(bench::appliance()).arg(folder.path());
     let said = text(&command.output().expect("unshare (util-linux) is installed"));
     assert!(said.contains("address: 192.0.2.100/24 from 192.0.2.1") && said.contains("<html"), "{said}");
+    for seen in ["0.0.0.0.68 > 255.255.255.255.67: BOOTP/DHCP, Request", "192.0.2.100.443: Flags [S]"] {
+        assert!(said.contains(seen), "the recording shows {seen:?}: {said}");
+    }
 }
 
 /// Many who read a large file slowly, each over a connection of its own.

@@ -118,12 +118,16 @@ ip link set lo up
 ip tuntap add dev gh0 mode tap
 ip address add 192.0.2.1/24 dev gh0
 ip link set gh0 up
-"$1" run --appliance "$2" --tap gh0 --address 192.0.2.2/24 --gateway 192.0.2.1 >"$3/console" 2>&1 &
+setpriv --bounding-set=-net_raw --inh-caps=-net_raw "$1" run --appliance "$2" --tap gh0 --address 192.0.2.2/24 \
+    --pcap "$3/none.pcap" 2>&1 || echo "and it ends with $?"
+"$1" run --appliance "$2" --tap gh0 --address 192.0.2.2/24 --gateway 192.0.2.1 --pcap "$3/tap.pcap" >"$3/console" 2>&1 &
 launcher=$!
 trap 'kill $launcher 2>/dev/null; wait $launcher; cat "$3/console"' EXIT
 for try in $(seq 600); do grep -q https:// "$3/console" && break; sleep 0.1; done
 curl --silent --show-error --insecure --max-time 30 https://192.0.2.2/
 ip neighbour show dev gh0
+kill $launcher && wait $launcher
+tcpdump -n -r "$3/tap.pcap" 2>/dev/null | grep -c 'ARP, Reply 192.0.2.2 is-at'
 "#;
 
 #[test]
@@ -144,4 +148,7 @@ fn on_a_real_tap_it_is_a_neighbour_that_answers() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(said.contains("<html") && said.contains("192.0.2.2 lladdr"), "{said}");
+    let refused = "--pcap needs the right to see all of gh0";
+    assert!(said.contains(refused) && said.contains("and it ends with 1"), "{said}");
+    assert!(handshakes(&folder.path().join("tap.pcap")) > 0, "the recording shows whoever came");
 }

@@ -65,7 +65,8 @@ pub(crate) fn start(elf: &Path, order: &Order, load: &Load) -> Result<Started, T
         net: network(order)?,
         entropy: feeder.chardev(),
         control: inherited(&theirs)?,
-        pcap: order.pcap.as_deref(),
+        // Of a TAP device QEMU records more than frames: the launcher does it.
+        pcap: order.pcap.as_deref().filter(|_| order.tap.is_none()),
     };
     let mut command = leashed(&qemu)?;
     let ward = Ward::start(command.args(machine.line()).stdin(Stdio::null()).stdout(Stdio::piped()))?;

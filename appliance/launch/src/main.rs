@@ -31,6 +31,7 @@ mod relay;
 mod run;
 mod signals;
 mod supervise;
+mod tapped;
 mod watch;
 mod xl;
 

@@ -4,7 +4,7 @@
 //! the file shows what crossed the cable.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use world::{Full, Help, LARGEST_FRAME, Nic, NicFacts, Received};
@@ -13,27 +13,47 @@ use world::{Full, Help, LARGEST_FRAME, Nic, NicFacts, Received};
 const MAGIC: u32 = 0xa1b2_3c4d;
 const ETHERNET: u32 = 1;
 
+/// The longest recording: whoever wants more is better served by tcpdump and its rotations.
+const LONGEST: u64 = 4 << 30;
+
 /// A file that is being written. A disk that is full ends the recording, not the traffic.
-pub(crate) struct Recorder(Option<BufWriter<File>>);
+pub(crate) struct Recorder {
+    file: Option<BufWriter<File>>,
+    left: u64,
+}
 
 impl Recorder {
     /// Records nothing if there is no path.
-    pub(crate) fn into(path: Option<&Path>) -> std::io::Result<Self> {
-        let Some(path) = path else { return Ok(Self(None)) };
+    pub(crate) fn into(path: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = path else { return Ok(Self { file: None, left: 0 }) };
         let mut file = BufWriter::new(File::create(path)?);
         let version = [2, 4_u16];
         file.write_all(&MAGIC.to_le_bytes())?;
         version.iter().try_for_each(|part| file.write_all(&part.to_le_bytes()))?;
         let largest = u32::try_from(LARGEST_FRAME).unwrap_or(u32::MAX);
         [0, 0, largest, ETHERNET].iter().try_for_each(|word: &u32| file.write_all(&word.to_le_bytes()))?;
-        Ok(Self(Some(file)))
+        Ok(Self { file: Some(file), left: LONGEST })
     }
 
-    fn frame(&mut self, frame: &[u8]) {
-        let failed = self.0.as_mut().is_some_and(|file| write(file, frame).is_err());
-        if failed {
-            self.0 = None;
+    pub(crate) fn frame(&mut self, frame: &[u8]) {
+        let Some(file) = &mut self.file else { return };
+        self.left = self.left.saturating_sub(frame.len() as u64);
+        let written = if self.left == 0 { Err(ErrorKind::FileTooLarge.into()) } else { write(file, frame) };
+        if let Err(error) = written {
+            self.end(&error);
         }
+    }
+
+    /// What was recorded so far reaches the file.
+    pub(crate) fn flush(&mut self) {
+        if let Some(Err(error)) = self.file.as_mut().map(BufWriter::flush) {
+            self.end(&error);
+        }
+    }
+
+    fn end(&mut self, why: &io::Error) {
+        eprintln!("gatehouse: the recording ends, the appliance goes on: {why}");
+        self.file = None;
     }
 
     /// The frames of `nic`, each recorded as it passes.
@@ -42,7 +62,7 @@ impl Recorder {
     }
 }
 
-fn write(file: &mut impl Write, frame: &[u8]) -> std::io::Result<()> {
+fn write(file: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
     let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);

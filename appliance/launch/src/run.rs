@@ -6,8 +6,10 @@ use crate::demo::Source;
 use crate::guest::{self, Board};
 use crate::life::{Bench, stay};
 use crate::load::{Load, NoLoad};
+use crate::pcap::Recorder;
 use crate::process::Start;
 use crate::publish::{DEMO, PINATA, Publish};
+use crate::tapped::{NoSight, Sight};
 use crate::{Outcome, appliance, supervise};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,8 +51,8 @@ pub(crate) struct Order {
     /// The board, with --world qemu [default: microvm].
     #[arg(long, value_enum)]
     pub(crate) machine: Option<Board>,
-    /// Write every frame of the appliance's network to this file, for wireshark; on a TAP device use tcpdump.
-    #[arg(long, value_name = "FILE", conflicts_with = "tap")]
+    /// Write every frame of the appliance's network to this file, for wireshark; with --tap it needs CAP_NET_RAW.
+    #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
     /// What the appliance is called by those who ask for it [default: the bundle's name].
     #[arg(long, value_name = "NAME")]
@@ -104,6 +106,8 @@ pub(crate) enum Trouble {
     NoLoad(#[from] NoLoad),
     #[error("the demo cannot be made: {0}")]
     NoDemo(String),
+    #[error(transparent)]
+    NoSight(#[from] NoSight),
     #[error("QEMU is not installed: `apt-get install qemu-system-x86`, or run without --world qemu")]
     NoQemu,
     #[error("QEMU's user network cannot be held to --allow-out: use --world linux, or a --tap of your own")]
@@ -125,6 +129,7 @@ pub(crate) fn run(order: &Order) -> Outcome {
     let source = Source::of(order.bundle.as_deref(), order.pinata)?;
     let load = Load::of(source.path())?;
     let (place, broker) = order.answer(&bench, &load)?;
+    order.record(&bench)?;
     let process = Start { elf: &elf, order, load: &load, bench: &bench };
     let mut started = match (order.world, &order.tap) {
         (World::Linux, None) => process.on_a_cable()?,
@@ -151,6 +156,15 @@ impl Order {
     fn check(&self) -> Result<(), Trouble> {
         if self.world == World::Linux && self.machine.is_some() {
             return Err(Trouble::OnlyInQemu("--machine"));
+        }
+        Ok(())
+    }
+
+    /// Records what passes over the TAP device, from before the appliance says its first word.
+    fn record(&self, bench: &Bench) -> Result<(), Trouble> {
+        if let (Some(tap), Some(file)) = (&self.tap, &self.pcap) {
+            let sight = Sight::of(tap)?;
+            bench.tasks.spawn(sight.record(Recorder::into(Some(file))?, &bench.watch)?);
         }
         Ok(())
     }

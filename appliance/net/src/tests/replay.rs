@@ -5,6 +5,7 @@
 
 use super::cable::{Dice, End, FAIR};
 use super::raw::{MAC, ends};
+use crate::wire::sum::Sum;
 use crate::wire::{Ethernet, Ip, Kind, Options, SYN, Segment, Seq};
 use crate::{Cidr, Config, Figures, Keys, Net};
 use core::time::Duration;
@@ -30,10 +31,31 @@ fn read(file: &[u8]) -> Option<Vec<(Duration, Vec<u8>)>> {
     while let (Some(seconds), Some(part), Some(len)) = (word(at), word(at + 4), word(at + 8)) {
         let part = Duration::from_nanos(u64::from(part) * if nano { 1 } else { 1000 });
         let Some(frame) = file.get(at + 16..at + 16 + len as usize) else { break };
-        frames.push((Duration::from_secs(seconds.into()) + part, frame.to_vec()));
+        frames.push((Duration::from_secs(seconds.into()) + part, finished(frame.to_vec())));
         at += 16 + len as usize;
     }
     Some(frames)
+}
+
+/// A frame whose checksum was left to the device, as the host's kernel leaves it on a TAP device, with that checksum.
+fn finished(mut frame: Vec<u8>) -> Vec<u8> {
+    let place = |frame: &[u8]| {
+        let ethernet = Ethernet::read(frame)?;
+        let packet = Ip::read(ethernet.kind, ethernet.payload).ok()?;
+        let field = *[(6, 16), (17, 6)]
+            .iter()
+            .find(|(protocol, _)| *protocol == packet.protocol)
+            .map(|(_, at)| at)?;
+        let start = packet.payload.as_ptr().addr() - frame.as_ptr().addr();
+        let pseudo = Sum::pseudo(packet.from, packet.to, packet.protocol, packet.payload.len());
+        let unfinished = packet.payload.get(field..field + 2)? == pseudo.folded().to_be_bytes();
+        // The sum of the pseudo-header stands in its place already.
+        unfinished.then(|| (start + field, Sum::default().add(packet.payload).checksum()))
+    };
+    if let Some((at, sum)) = place(&frame) {
+        frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    frame
 }
 
 /// The hardware address and the addresses to which most frames go.
@@ -121,6 +143,27 @@ fn a_capture_is_read_in_every_byte_order_and_never_past_its_end() {
         at += 16 + len;
     }
     assert_eq!(read(&swapped).unwrap(), frames);
+}
+
+#[test]
+fn a_checksum_that_was_left_to_a_device_is_finished_and_another_is_left_as_it_is() {
+    let syn = Segment {
+        flags: SYN,
+        seq: Seq(1),
+        ack: Seq(0),
+        window: 9,
+        options: Options::default(),
+        payload: b"odd",
+    };
+    let good = super::raw::frame(&ends(7), &syn);
+    let mut unfinished = good.clone();
+    let packet = Ip::read(Kind::V4, &good[14..]).unwrap();
+    let pseudo = Sum::pseudo(packet.from, packet.to, 6, packet.payload.len()).folded();
+    unfinished[50..52].copy_from_slice(&pseudo.to_be_bytes());
+    assert_eq!((finished(unfinished), finished(good.clone())), (good.clone(), good.clone()));
+    let mut wrong = good;
+    wrong[50] ^= 1;
+    assert_eq!(finished(wrong.clone()), wrong);
 }
 
 /// Writes `killers.pcap` anew: `NET_KILLERS=file cargo test -p net killers_are_written`.
