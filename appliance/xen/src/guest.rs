@@ -22,6 +22,8 @@ const PAGE: usize = 4096;
 const GRANT_PAGES: usize = 2;
 /// How long the host may take to set up our network.
 const PATIENCE: u64 = 20_000_000_000;
+/// How long until memory that a back end held is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A domU of Xen's.
 pub struct Guest {
@@ -106,6 +108,9 @@ impl Guest {
         if let Some(lie) = self.store.lie() {
             say(&format!("xen: xenstore: {lie}: it is not listened to any more"));
         }
+        if self.plug.is_held() {
+            self.look_at(Subject::Network);
+        }
         self.look_at_the_date();
     }
 
@@ -170,6 +175,8 @@ impl World for Guest {
         ports.iter().for_each(|port| {
             let _ = self.beneath.fired(*port);
         });
+        let again = self.plug.is_held().then(|| self.now() + AGAIN);
+        let deadline = deadline.into_iter().chain(again).min();
         if !self.has_news() {
             self.beneath.sleep(&ports, deadline.map(Instant::nanos));
         }

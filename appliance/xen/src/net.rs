@@ -109,8 +109,7 @@ impl Net {
         if less.into_iter().any(|(before, now)| before && !now) {
             return Err(Refused::Less);
         }
-        self.inbox.recover().map_err(Refused::Held)?;
-        self.outbox.recover().map_err(Refused::Held)?;
+        self.recover().map_err(Refused::Held)?;
         let inward = self.inbox.begin(domain).ok_or(Refused::Nothing)?;
         let outward = self.outbox.begin(domain).ok_or(Refused::Nothing)?;
         let port = self.beneath.allocate(domain).ok_or(Refused::Nothing)?;
@@ -123,6 +122,15 @@ impl Net {
         if let Some(port) = self.port.take() {
             self.beneath.close(port);
         }
+    }
+
+    /// Takes back everything that a back end of the past was lent.
+    ///
+    /// # Errors
+    /// When it still holds some of it.
+    pub fn recover(&mut self) -> Result<(), HostLied> {
+        self.inbox.recover()?;
+        self.outbox.recover()
     }
 
     /// The port of the back end, if there is one.

@@ -10,6 +10,8 @@ pub(crate) mod state {
     pub(crate) const WAITS: u32 = 2;
     /// It is in use.
     pub(crate) const CONNECTED: u32 = 4;
+    /// It is about to be over.
+    pub(crate) const CLOSES: u32 = 5;
     /// It is over.
     pub(crate) const CLOSED: u32 = 6;
 }

@@ -1,4 +1,8 @@
 //! Where the network is plugged in: follows a back end through its states in xenstore, and finds the next one.
+//!
+//! A back end that begins anew may take up the rings that it finds written down, ours of before, at any moment after it
+//! has said that it waits. So new rings are only shown to one that was told that we are closed, has closed itself, and
+//! holds nothing of ours any more: then both sides begin at the beginning.
 
 use crate::net::{Net, Offer, Reach, Refused};
 use crate::papers::{Papers, state};
@@ -6,15 +10,55 @@ use crate::store::{Store, Subject, Unanswered};
 
 const DEVICES: &str = "device/vif";
 const MOST: usize = 16;
+const HELD: &str = "the network's last back end still holds our memory: it is waited for";
 
 /// The network's place in xenstore.
 pub(crate) struct Plug {
     papers: Option<Papers>,
-    /// The back end has seen how we are reached.
-    met: bool,
-    /// The back end lied: these papers are not used any more.
-    shut: bool,
+    stage: Stage,
     said: &'static str,
+}
+
+/// How far we are with the back end of these papers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is lent to it: it is met when it waits.
+    Free,
+    /// It was told how we are reached.
+    Told,
+    /// It is connected.
+    Met,
+    /// We have said that we are closed, and wait for the same.
+    Closing,
+    /// It is closed too, and holds memory of ours: that is looked at again and again.
+    Held,
+    /// It lied: these papers are not used any more.
+    Shut,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Connect,
+    Met,
+    Close(&'static str),
+    Begin,
+    Unplug,
+    Nothing,
+}
+
+/// What its state asks for.
+fn decide(stage: Stage, now: Option<u32>) -> Step {
+    match (stage, now) {
+        (Stage::Shut, Some(_)) => Step::Nothing,
+        (_, None) => Step::Unplug,
+        (Stage::Free, Some(state::WAITS)) => Step::Connect,
+        (Stage::Told, Some(state::CONNECTED)) => Step::Met,
+        (Stage::Met, Some(state::WAITS)) => Step::Close("the network's back end began anew"),
+        (Stage::Free | Stage::Closing | Stage::Held, Some(state::CLOSED)) => Step::Begin,
+        (Stage::Told | Stage::Met, Some(state::CLOSES..)) => Step::Close("the network's back end left"),
+        (_, Some(_)) => Step::Nothing,
+    }
 }
 
 /// What the first back end is found to be.
@@ -40,7 +84,7 @@ impl Plug {
         let address = store.read(&format!("{}/ip", papers.backend)).ok().filter(|ip| !ip.is_empty());
         let offer = offer(&papers, store);
         papers.watch(store, Subject::Network, true);
-        let plug = Self { papers: Some(papers), met: false, shut: false, said: "" };
+        let plug = Self { papers: Some(papers), stage: Stage::Free, said: "" };
         Some(First { plug, mac, mtu: mtu.unwrap_or(1500), offer, address })
     }
 
@@ -49,29 +93,33 @@ impl Plug {
         self.replace(store, net);
         let papers = self.papers.clone()?;
         let now = papers.state(store);
-        self.met |= now == Some(state::CONNECTED) && net.port().is_some();
-        match now {
-            Some(state::WAITS) if self.shut => None,
-            Some(state::WAITS) if net.port().is_none() => self.connect(&papers, store, net),
-            // It began anew without a word: so do we.
-            Some(state::WAITS) if self.met => {
-                net.detach();
-                self.met = false;
-                let _ = papers.say(store, state::CLOSED).and_then(|()| papers.say(store, state::BEGINS));
-                self.line("the network's back end began anew")
+        match decide(self.stage, now) {
+            Step::Connect => self.connect(&papers, store, net),
+            Step::Met => {
+                self.stage = Stage::Met;
+                None
             }
-            Some(..=state::CONNECTED) => None,
-            Some(now) => self.part(&papers, now, store, net),
-            None => {
+            Step::Close(why) => self.close(&papers, store, net, now, why),
+            Step::Begin => self.begin(&papers, store, net),
+            Step::Unplug => {
                 net.detach();
+                if self.stage != Stage::Shut {
+                    self.stage = Stage::Free;
+                }
                 self.line("the network is unplugged")
             }
+            Step::Nothing => None,
         }
+    }
+
+    /// Nobody tells when memory is let go of: [`Plug::turn`] wants to be called again in a while.
+    pub(crate) fn is_held(&self) -> bool {
+        self.stage == Stage::Held
     }
 
     /// The back end lied and is not to be used any more.
     pub(crate) fn shut(&mut self, store: &mut Store) {
-        self.shut = true;
+        self.stage = Stage::Shut;
         if let Some(papers) = &self.papers {
             let _ = papers.say(store, state::CLOSED);
         }
@@ -87,23 +135,25 @@ impl Plug {
             net.detach();
         }
         self.papers = Papers::all(store, DEVICES, MOST).into_iter().next();
-        self.shut = false;
+        self.stage = Stage::Free;
         if let Some(papers) = &self.papers {
             papers.watch(store, Subject::Network, true);
         }
     }
 
     fn connect(&mut self, papers: &Papers, store: &mut Store, net: &mut Net) -> Option<String> {
-        self.met = false;
         let offer = offer(papers, store);
         let line = match net.attach(papers.domain, offer) {
-            Ok(reach) if tell(papers, store, reach).is_ok() => "the network is plugged in",
+            Ok(reach) if tell(papers, store, reach).is_ok() => {
+                self.stage = Stage::Told;
+                "the network is plugged in"
+            }
             Ok(_) => {
                 net.detach();
                 "the network's back end cannot be told how to reach us: xenstore does not answer"
             }
             Err(Refused::Less) => "the network's back end offers less than the one before: it is not used",
-            Err(Refused::Held(_)) => "the network's last back end still holds our memory: no other is used",
+            Err(Refused::Held(_)) => return self.close(papers, store, net, None, HELD),
             Err(Refused::Nothing) => {
                 "the network's back end cannot be reached: Xen has no port or grant for it"
             }
@@ -111,19 +161,40 @@ impl Plug {
         self.line(line)
     }
 
-    /// The back end leaves: we let go of it, and are there again if it means to come back.
-    fn part(&mut self, papers: &Papers, now: u32, store: &mut Store, net: &mut Net) -> Option<String> {
-        if net.port().is_some() {
-            net.detach();
-            let _ = papers.say(store, state::CLOSED);
+    /// Lets go of the back end and says so. One that is closed already says no more.
+    fn close(
+        &mut self,
+        papers: &Papers,
+        store: &mut Store,
+        net: &mut Net,
+        now: Option<u32>,
+        why: &'static str,
+    ) -> Option<String> {
+        net.detach();
+        let _ = papers.say(store, state::CLOSED);
+        self.stage = Stage::Closing;
+        let line = self.line(why);
+        if now != Some(state::CLOSED) {
+            return line;
         }
-        if now == state::CLOSED && !self.shut && papers.feature(store, "online") == 1 {
-            let ours: u32 = store.number(&format!("{}/state", papers.path)).unwrap_or(0);
-            if ours == state::CLOSED {
-                let _ = papers.say(store, state::BEGINS);
-            }
+        self.begin(papers, store, net).or(line)
+    }
+
+    /// Both sides are closed: begins again if the back end means to, and everything is ours again.
+    fn begin(&mut self, papers: &Papers, store: &mut Store, net: &mut Net) -> Option<String> {
+        if papers.feature(store, "online") != 1 {
+            return None;
         }
-        self.line("the network's back end left")
+        if net.recover().is_err() {
+            self.stage = Stage::Held;
+            return self.line(HELD);
+        }
+        self.stage = Stage::Free;
+        // Said once: we hear of what we write ourselves.
+        if store.number(&format!("{}/state", papers.path)) != Ok(state::BEGINS) {
+            let _ = papers.say(store, state::BEGINS);
+        }
+        None
     }
 
     /// A line, unless it was the last one too.

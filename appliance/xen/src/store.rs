@@ -120,9 +120,11 @@ impl Store {
         core::mem::take(&mut self.news)
     }
 
-    /// True when it has said something that was not looked at. A lie counts: whoever looks will find out.
+    /// True when it has said something that was not looked at: in the ring, or taken out of it with an answer that was
+    /// waited for. Nothing tells of it again. A lie counts: whoever looks will find out.
     pub(crate) fn has_news(&self) -> bool {
-        self.reader.is_sound() && self.answers.waiting() != Ok(0)
+        let taken = self.news != News::default() || self.reader.holds_one();
+        self.reader.is_sound() && (taken || self.answers.waiting() != Ok(0))
     }
 
     /// The lie that ended it, told once.

@@ -94,8 +94,62 @@ fn a_back_end_that_begins_anew_without_a_word_is_asked_to_meet_again() {
     host.set(&format!("{BACK}/state"), "2");
     let said = plug.turn(&mut store, &mut net);
     assert_eq!(said.as_deref(), Some("the network's back end began anew"));
-    assert_eq!((state(&host, 0).as_deref(), net.port()), (Some("1"), None));
+    for (theirs, ours) in [("2", "6"), ("4", "6"), ("5", "6"), ("6", "1"), ("6", "1")] {
+        host.set(&format!("{BACK}/state"), theirs);
+        assert_eq!(plug.turn(&mut store, &mut net), None, "{theirs}");
+        assert_eq!((state(&host, 0).as_deref(), net.port()), (Some(ours), None), "{theirs}");
+    }
+    host.set(&format!("{BACK}/state"), "2");
     assert!(plug.turn(&mut store, &mut net).is_some() && net.port().is_some());
+}
+
+#[test]
+fn a_back_end_that_is_on_its_way_to_us_has_not_begun_anew() {
+    let (host, mut store, mut plug, mut net, _) = plugged();
+    for theirs in ["2", "3", "2", "4"] {
+        host.set(&format!("{BACK}/state"), theirs);
+        assert_eq!(plug.turn(&mut store, &mut net), None, "{theirs}");
+        assert_eq!((state(&host, 0).as_deref(), net.port().is_some()), (Some("4"), true), "{theirs}");
+    }
+}
+
+/// The grant of a ring, as we wrote it down.
+fn ring(host: &Pretend, name: &str) -> u32 {
+    host.at(&format!("device/vif/0/{name}-ring-ref")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn memory_that_is_held_is_waited_for_and_nothing_is_shown_before() {
+    let (host, mut store, mut plug, mut net, domain) = plugged();
+    domain.hold(ring(&host, "rx"), true);
+    for (theirs, ours) in [("5", "6"), ("6", "6"), ("6", "6")] {
+        host.set(&format!("{BACK}/state"), theirs);
+        let _ = plug.turn(&mut store, &mut net);
+        assert_eq!((state(&host, 0).as_deref(), net.port()), (Some(ours), None));
+        assert_eq!(plug.is_held(), theirs == "6");
+    }
+    domain.hold(ring(&host, "rx"), false);
+    assert_eq!(plug.turn(&mut store, &mut net), None);
+    assert_eq!((state(&host, 0).as_deref(), plug.is_held()), (Some("1"), false));
+    host.set(&format!("{BACK}/state"), "2");
+    assert_eq!(plug.turn(&mut store, &mut net).as_deref(), Some("the network is plugged in"));
+}
+
+/// A driver that was bound anew found the rings of before written down, and has taken them up already.
+#[test]
+fn a_back_end_that_waits_with_our_memory_in_its_hands_is_told_to_close_first() {
+    let (host, mut store, mut plug, mut net, domain) = plugged();
+    net.detach();
+    plug.stage = Stage::Free;
+    domain.hold(ring(&host, "tx"), true);
+    assert_eq!(plug.turn(&mut store, &mut net).as_deref(), Some(HELD));
+    assert_eq!((state(&host, 0).as_deref(), net.port()), (Some("6"), None));
+    domain.hold(ring(&host, "tx"), false);
+    for (theirs, ours) in [("4", "6"), ("5", "6"), ("6", "1"), ("2", "4")] {
+        host.set(&format!("{BACK}/state"), theirs);
+        let _ = plug.turn(&mut store, &mut net);
+        assert_eq!((state(&host, 0).as_deref(), net.port().is_some()), (Some(ours), ours == "4"), "{theirs}");
+    }
 }
 
 #[test]

@@ -195,6 +195,27 @@ fn news_of_a_thousand_changes_are_one() {
     assert_eq!(store.news(), News::default());
 }
 
+/// The host says that something has changed in the same breath as it answers, before or behind the answer.
+#[test]
+fn news_that_come_with_an_answer_are_not_slept_on() {
+    for behind in [false, true] {
+        let host = Pretend::new();
+        let mut store = host.store();
+        host.set("a", "1");
+        let news = |number| host.say(Kind::News, number, b"device/vif/0/state\0b\0");
+        if behind {
+            // The answer to the first question, and the news behind it.
+            host.mute.set(true);
+            host.say(Kind::Read, 1, b"1");
+        }
+        news(0);
+        assert_eq!(store.read("a").as_deref(), Ok("1"));
+        host.work();
+        assert!(store.has_news(), "behind the answer: {behind}");
+        assert!(store.news().of(Subject::Network) && !store.has_news());
+    }
+}
+
 #[test]
 fn a_silent_store_is_given_up_and_its_late_answer_dropped() {
     let host = Pretend::new();

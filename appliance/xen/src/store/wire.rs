@@ -69,6 +69,13 @@ impl Reader {
         Ok(Some(Message { kind, number, payload }))
     }
 
+    /// Whether a whole message is in it, or what cannot be one.
+    pub(super) fn holds_one(&self) -> bool {
+        let len =
+            self.bytes.get(12..HEAD).and_then(|bytes| bytes.first_chunk()).copied().map(u32::from_le_bytes);
+        len.is_some_and(|len| len as usize > LARGEST || self.bytes.len() >= HEAD + len as usize)
+    }
+
     /// Nothing that comes has a meaning any more.
     pub(super) fn spoil(&mut self) {
         (self.bytes, self.spoilt) = (Vec::new(), true);
