@@ -76,6 +76,9 @@ EXAMPLES
         qemu-system-x86_64 ... -chardev socket,path=/run/guests/web.entropy,server=on,wait=off,id=e \\
             -device virtio-serial-pci -device virtserialport,chardev=e,name=org.openmirage.entropy.2";
 
+/// What is said until there is anything to feed.
+const EARLY: &str = "the kernel has gathered no entropy since it booted: waiting for it";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -104,6 +107,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     let mut log = Log::new(config.level, config.shape);
     let notify = Notify::from_environment();
+    if spring::is_early() {
+        log.say(entropy::Moment::ZERO, Level::Warn, "early", &[("why", EARLY)]);
+        notify.say(&format!("STATUS={EARLY}\n"));
+        spring::wait();
+    }
     let (well, absent) = Well::open(&config.hardware)?;
     if let Some(why) = absent {
         let words = [("device", spring::Hardware::DEVICE), ("why", &why.to_string())];

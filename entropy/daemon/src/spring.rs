@@ -28,6 +28,17 @@ const GULP: usize = 256;
 /// A spring that gives nothing for so long has failed.
 const DRY: Duration = Duration::from_secs(30);
 
+/// True when the kernel has just booted and cannot answer yet.
+pub(crate) fn is_early() -> bool {
+    getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) == Err(Errno::AGAIN)
+}
+
+/// Waits until it can. On a machine whose hardware gives nothing, the kernel gathers its first entropy only while somebody
+/// waits for it: who asks again and again is told no again and again.
+pub(crate) fn wait() {
+    while getrandom(&mut [0; 1], GetRandomFlags::empty()) == Err(Errno::INTR) {}
+}
+
 /// The hardware's device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hardware {
