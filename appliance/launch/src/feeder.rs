@@ -31,6 +31,14 @@ impl Feeder {
         Ok(Self::Private(ward, folder))
     }
 
+    /// Where a domain's end of the channel is to be: in a folder that the host's daemon watches, or ours does.
+    pub(crate) fn channel(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Host(folder) => folder.join(name),
+            Self::Private(_, folder) => folder.path().join(name),
+        }
+    }
+
     /// The appliance's end of the channel, as QEMU's command line names it.
     pub(crate) fn chardev(&self) -> String {
         match self {

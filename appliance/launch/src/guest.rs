@@ -3,9 +3,10 @@
 use crate::cable::{self, APPLIANCE, GATEWAY, PREFIX};
 use crate::child::{Ward, inherited, leashed};
 use crate::control;
+use crate::domain;
 use crate::feeder::Feeder;
 use crate::kvm;
-use crate::life::Started;
+use crate::life::{Ear, Started};
 use crate::load::Load;
 use crate::run::{Order, Trouble};
 use ::control::CHANNEL;
@@ -15,8 +16,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 const QEMU: &str = "qemu-system-x86_64";
-/// What the appliance works with, beside its bundle, in MiB.
-const WORKING_MEMORY: u64 = 64;
 
 /// The boards that the appliance boots on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -71,8 +70,8 @@ pub(crate) fn start(elf: &Path, order: &Order, load: &Load) -> Result<Started, T
     let mut command = leashed(&qemu)?;
     let ward = Ward::start(command.args(machine.line()).stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let addresses = order.addresses();
-    let control = Some(ours);
-    Ok(Started { ward, feeder, gateway: None, addresses, is_well: left_well, hears_signals: false, control })
+    let (control, is_well) = (Some(ours), Box::new(left_well));
+    Ok(Started { ward, feeder, gateway: None, addresses, is_well, ear: Ear::Channel, control })
 }
 
 fn find() -> Option<PathBuf> {
@@ -89,10 +88,8 @@ fn works(qemu: &Path) -> bool {
 
 /// What was asked for, or what the bundle needs: it lies in the guest's memory.
 fn memory(order: &Order, load: &Load) -> u64 {
-    let bundle = load.megabytes();
-    let needed = WORKING_MEMORY + bundle + bundle / 8;
-    let given = order.mem.unwrap_or(needed);
-    eprintln!("gatehouse: the machine has {given} MB, of which the bundle takes {bundle}");
+    let given = domain::memory(order.mem, load);
+    eprintln!("gatehouse: the machine has {given} MB, of which the bundle takes {}", load.megabytes());
     given
 }
 

@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::cable::Gateway;
 use crate::child::{Ward, described};
 use crate::control::Broker;
+use crate::dom0::Guard;
 use crate::feeder::Feeder;
 use crate::watch::Watch;
 use crate::{console, signals};
@@ -51,11 +52,21 @@ pub(crate) struct Started {
     /// What to show when it serves.
     pub(crate) addresses: Vec<String>,
     /// Which ends of the process are good ones.
-    pub(crate) is_well: fn(&ExitStatus) -> bool,
-    /// It knows what a signal means; a machine's process would end at once.
-    pub(crate) hears_signals: bool,
+    pub(crate) is_well: Box<dyn Fn(&ExitStatus) -> bool>,
+    /// How it is asked to finish.
+    pub(crate) ear: Ear,
     /// Our end of its control channel.
     pub(crate) control: Option<UnixStream>,
+}
+
+/// How an appliance is asked to finish.
+pub(crate) enum Ear {
+    /// The process knows what a signal means.
+    Signal,
+    /// Over its control channel; a machine's process would end at once.
+    Channel,
+    /// The same, and Xen's tools where it does not answer.
+    Xen(Guard),
 }
 
 /// What has happened so far.
@@ -81,7 +92,9 @@ pub(crate) fn stay(mut started: Started, bench: &Bench, broker: &Broker) -> Outc
     if asked || (started.is_well)(&status) {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(format!("the appliance {}", described(status)).into())
+    // Xen's tools end well however the domain did.
+    let how = if status.success() { "fell".to_owned() } else { described(status) };
+    Err(format!("the appliance {how}").into())
 }
 
 /// Turns the loop until the console ends. True if the end was asked for.
@@ -92,9 +105,7 @@ fn live(started: &mut Started, bench: &Bench, fate: &Fate, broker: &Broker) -> b
         let now = bench.now();
         match asked {
             None if fate.stops.get() > 0 => {
-                if started.hears_signals || !broker.ask_to_finish() {
-                    started.ward.ask_to_finish();
-                }
+                started.ask_to_finish(broker);
                 asked = Some(now);
             }
             Some(since) if fate.stops.get() > 1 || now - since >= PATIENCE => return true,
@@ -117,6 +128,17 @@ fn turn(gateway: Option<&mut Gateway>, bench: &Bench) -> Option<world::Instant> 
 
 fn sooner<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     one.into_iter().chain(other).min()
+}
+
+impl Started {
+    fn ask_to_finish(&self, broker: &Broker) {
+        match &self.ear {
+            Ear::Signal => self.ward.ask_to_finish(),
+            Ear::Channel | Ear::Xen(_) if broker.ask_to_finish() => {}
+            Ear::Channel => self.ward.ask_to_finish(),
+            Ear::Xen(domain) => domain.ask_to_finish(),
+        }
+    }
 }
 
 impl Fate {

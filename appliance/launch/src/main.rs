@@ -12,6 +12,8 @@ mod child;
 mod console;
 mod control;
 mod demo;
+mod dom0;
+mod domain;
 mod feeder;
 mod guest;
 mod init;
@@ -91,6 +93,9 @@ enum Verb {
     /// Become another program that ends when the launcher ends.
     #[command(hide = true)]
     Leashed(child::Leashed),
+    /// Wait until the launcher is gone, and destroy its domain.
+    #[command(hide = true)]
+    Outlive(dom0::Helper),
 }
 
 /// What a verb comes to: how the process exits, or one sentence about what is missing and what would help.
@@ -117,6 +122,7 @@ fn main() -> ExitCode {
         Some(Verb::Pinata(verb)) => party::pinata(verb),
         Some(Verb::Measure(order)) => measure::run(&order),
         Some(Verb::Leashed(program)) => child::become_leashed(&program),
+        Some(Verb::Outlive(domain)) => dom0::outlive(&domain),
     };
     outcome.unwrap_or_else(|trouble| {
         if trouble.downcast_ref().is_some_and(control::NoAnswer::is_enough) {

@@ -4,7 +4,7 @@ use crate::cable::{self, APPLIANCE, GATEWAY, Gateway, PREFIX};
 use crate::child::{Ward, inherited, leashed};
 use crate::control;
 use crate::feeder::Feeder;
-use crate::life::{Bench, Started};
+use crate::life::{Bench, Ear, Started};
 use crate::load::Load;
 use crate::pcap::Recorder;
 use crate::relay;
@@ -73,8 +73,8 @@ impl Start<'_> {
         command.arg("--channel").arg(format!("{CHANNEL}={}", inherited(&theirs)?));
         let ward = Ward::start(&mut command)?;
         let addresses = self.order.addresses();
-        let (control, is_well) = (Some(control), ExitStatus::success);
-        Ok(Started { ward, feeder, gateway: None, addresses, is_well, hears_signals: true, control })
+        let (control, is_well) = (Some(control), Box::new(ExitStatus::success));
+        Ok(Started { ward, feeder, gateway: None, addresses, is_well, ear: Ear::Signal, control })
     }
 
     fn memory(&self) -> u64 {

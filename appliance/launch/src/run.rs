@@ -10,7 +10,7 @@ use crate::pcap::Recorder;
 use crate::process::Start;
 use crate::publish::{DEMO, PINATA, Publish};
 use crate::tapped::{NoSight, Sight};
-use crate::{Outcome, appliance, supervise};
+use crate::{Outcome, appliance, dom0, supervise};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -33,16 +33,21 @@ pub(crate) struct Order {
     /// Use this TAP device; it must exist and belong to you, or you must be root.
     #[arg(long, value_name = "NAME", requires = "address")]
     pub(crate) tap: Option<String>,
-    /// The appliance's address on the TAP device, or who gives one: a DHCP server or IPv6 routers; may be repeated.
-    #[arg(long, value_name = "IP/BITS|dhcp|slaac", requires = "tap")]
+    /// The appliance's address on the TAP device or Xen's bridge, or who gives one: a DHCP server or IPv6 routers; may be
+    /// repeated.
+    #[arg(long, value_name = "IP/BITS|dhcp|slaac")]
     address: Vec<String>,
-    /// The way out of the TAP device's network; once for each family.
-    #[arg(long, value_name = "IP", requires = "tap")]
+    /// The way out of that network; once for each family.
+    #[arg(long, value_name = "IP")]
     gateway: Vec<IpAddr>,
+    /// The bridge of dom0 that it is plugged into, with --world xen [default: xenbr0].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bridge: Option<String>,
     /// Connections that one address, or IPv6 network of 64 bits, may have once memory is short [default: 512].
     #[arg(long, value_name = "NUMBER")]
     share: Option<u32>,
-    /// Take entropy from the host's xentropyd at this socket; without it, the appliance has one of its own.
+    /// Take entropy from the host's xentropyd at this socket, with --world xen: in this folder that it watches. Without
+    /// it, the appliance has a daemon of its own.
     #[arg(long, value_name = "PATH")]
     pub(crate) entropy: Option<PathBuf>,
     /// The memory of the appliance in MB; without it, what the bundle needs. A process takes no more than it uses.
@@ -64,7 +69,7 @@ pub(crate) struct Order {
     #[arg(long, value_name = "common|json", value_parser = ["common", "json"])]
     log: Option<String>,
     /// Send each request and event to this address, by UDP as RFC 5424 has it.
-    #[arg(long, value_name = "IP:PORT", requires = "tap")]
+    #[arg(long, value_name = "IP:PORT")]
     syslog: Option<SocketAddr>,
     /// Start again when the appliance falls, once it was ready, with pauses that grow to a minute.
     #[arg(long)]
@@ -91,6 +96,8 @@ enum World {
     Linux,
     /// A guest of QEMU, with nothing beneath it.
     Qemu,
+    /// A domU of Xen's; this must be dom0.
+    Xen,
 }
 
 /// Why the appliance does not start, and what would help.
@@ -112,8 +119,16 @@ pub(crate) enum Trouble {
     NoQemu,
     #[error("QEMU's user network cannot be held to --allow-out: use --world linux, or a --tap of your own")]
     NotInQemu,
-    #[error("{0} means something with --world qemu only: leave it out, or add that")]
-    OnlyInQemu(&'static str),
+    #[error("{0} means something with {1} only: leave it out, or add that")]
+    OnlyWith(&'static str, &'static str),
+    #[error("a domain has an address of its own and nothing of dom0's: leave {0} out. {1}")]
+    NotInXen(&'static str, &'static str),
+    #[error("a domain needs an address: --address IP/BITS, or --address dhcp or slaac")]
+    NoAddress,
+    #[error("Xen's tools do not answer ({0}): --world xen is for dom0 and for root, where xl works")]
+    NoXen(io::Error),
+    #[error("{0}")]
+    NoDomain(String),
     #[error("the host refuses: {0}")]
     Host(#[from] io::Error),
 }
@@ -135,8 +150,14 @@ pub(crate) fn run(order: &Order) -> Outcome {
         (World::Linux, None) => process.on_a_cable()?,
         (World::Linux, Some(tap)) => process.on_a_tap(tap)?,
         (World::Qemu, _) => guest::start(&elf, order, &load)?,
+        (World::Xen, _) => {
+            let name = place.as_ref().map_or("gatehouse", |place| &place.name);
+            dom0::start(&elf, order, &load, name, &bench, &broker)?
+        }
     };
-    started.addresses.extend(source.invitations(&order.published(), order.pinata));
+    if !order.is_a_neighbour() {
+        started.addresses.extend(source.invitations(&order.published(), order.pinata));
+    }
     if let Some(place) = &place {
         eprintln!("gatehouse: this appliance is {}: `gatehouse status {}`", place.name, place.name);
         let words =
@@ -152,12 +173,44 @@ pub(crate) fn run(order: &Order) -> Outcome {
 }
 
 impl Order {
-    /// What only a machine has must not be asked of a process.
+    /// What one world has must not be asked of another.
     fn check(&self) -> Result<(), Trouble> {
-        if self.world == World::Linux && self.machine.is_some() {
-            return Err(Trouble::OnlyInQemu("--machine"));
+        let (qemu, xen) = (self.world == World::Qemu, self.world == World::Xen);
+        let given = !self.address.is_empty() || !self.gateway.is_empty();
+        for (word, given, fits, with) in [
+            ("--machine", self.machine.is_some(), qemu, "--world qemu"),
+            ("--bridge", self.bridge.is_some(), xen, "--world xen"),
+            ("--address or --gateway", given, self.is_a_neighbour(), "--tap or --world xen"),
+            ("--syslog", self.syslog.is_some(), self.is_a_neighbour(), "--tap or --world xen"),
+        ] {
+            if given && !fits {
+                return Err(Trouble::OnlyWith(word, with));
+            }
         }
-        Ok(())
+        if xen { self.check_for_xen() } else { Ok(()) }
+    }
+
+    fn check_for_xen(&self) -> Result<(), Trouble> {
+        for (word, given, instead) in [
+            (
+                "--publish",
+                !self.publish.is_empty(),
+                "To lead a port of dom0's to it: iptables -t nat -A PREROUTING -p tcp --dport 443 -j DNAT --to ADDRESS",
+            ),
+            ("--allow-out", !self.allow_out.is_empty(), "What it may reach is for dom0's iptables to say"),
+            ("--tap", self.tap.is_some(), "It is plugged into a --bridge"),
+            ("--pcap", self.pcap.is_some(), "tcpdump on its vif shows its frames"),
+        ] {
+            if given {
+                return Err(Trouble::NotInXen(word, instead));
+            }
+        }
+        if self.address.is_empty() { Err(Trouble::NoAddress) } else { Ok(()) }
+    }
+
+    /// It has an address of its own in a network of the host's.
+    fn is_a_neighbour(&self) -> bool {
+        self.tap.is_some() || self.world == World::Xen
     }
 
     /// Records what passes over the TAP device, from before the appliance says its first word.
@@ -206,13 +259,13 @@ impl Order {
         }
     }
 
-    /// The words that the appliance is told of a piñata: on a TAP device visitors come from their own addresses.
+    /// The words that the appliance is told of a piñata: a neighbour's visitors come from their own addresses.
     pub(crate) fn pinata_words(&self) -> Vec<String> {
-        let visitors = if self.tap.is_some() { "direct" } else { "forwarded" };
+        let visitors = if self.is_a_neighbour() { "direct" } else { "forwarded" };
         if self.pinata { ["--pinata", visitors].map(str::to_owned).to_vec() } else { Vec::new() }
     }
 
-    /// The words that the appliance is told of its network on a TAP device.
+    /// The words that a neighbour is told of its network.
     pub(crate) fn own_words(&self) -> Vec<String> {
         let addresses = self.address.iter().flat_map(|address| ["--address".to_owned(), address.clone()]);
         let gateways = self.gateway.iter().flat_map(|gateway| ["--gateway".to_owned(), gateway.to_string()]);
@@ -239,9 +292,9 @@ impl Order {
 
     /// What to type into a browser.
     pub(crate) fn addresses(&self) -> Vec<String> {
-        match self.tap {
-            None => self.published().iter().map(Publish::to_string).collect(),
-            Some(_) => self.address.iter().filter_map(|address| url(address)).collect(),
+        match self.is_a_neighbour() {
+            false => self.published().iter().map(Publish::to_string).collect(),
+            true => self.address.iter().filter_map(|address| url(address)).collect(),
         }
     }
 }

@@ -1,19 +1,19 @@
 //! `gatehouse xl`: writes what `xl create` needs to start an appliance as a domU of Xen's, and starts nothing.
 
 use crate::control::name_for;
+use crate::domain::{self, Domain, ENTROPY};
 use crate::load::Load;
 use crate::{Outcome, appliance};
 use std::fs::{self, Permissions};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where libxl makes the sockets of channels, and xentropyd looks for them.
 const CHANNELS: &str = "/run/xen-channels";
-const ENTROPY: &str = "org.openmirage.entropy.2";
-/// What the appliance works with, beside its bundle, in MiB.
-const WORKING_MEMORY: u64 = 64;
+/// Where root's appliances answer by name.
+const RUNNING: &str = "/run/gatehouse";
 
 /// What to write, and where.
 #[derive(clap::Args)]
@@ -38,6 +38,15 @@ pub(crate) struct Order {
     /// The domain's memory in MB; without it, what the bundle needs.
     #[arg(long, value_name = "MB")]
     mem: Option<u64>,
+    /// It is a piñata.
+    #[arg(long)]
+    pinata: bool,
+    /// Show each request on the console, without what stands behind its question mark.
+    #[arg(long, value_name = "common|json", value_parser = ["common", "json"])]
+    log: Option<String>,
+    /// Send each request and event to this address, by UDP as RFC 5424 has it.
+    #[arg(long, value_name = "IP:PORT")]
+    syslog: Option<SocketAddr>,
     /// The appliance's ELF, when it is not beside this program.
     #[arg(long, value_name = "FILE")]
     appliance: Option<PathBuf>,
@@ -53,7 +62,19 @@ pub(crate) fn write(order: &Order) -> Outcome {
     let folder = order.into.canonicalize()?;
     let [kernel, cargo, config] = ["appliance".to_owned(), format!("{name}.cargo"), format!("{name}.cfg")]
         .map(|file| folder.join(file));
-    let words = domain(order, &name, &kernel, &cargo, load.megabytes())?;
+    let domain = Domain {
+        name: &name,
+        uuid: None,
+        kernel: &kernel,
+        cargo: &cargo,
+        words: &order.words(),
+        megabytes: domain::memory(order.mem, &load),
+        bridge: &order.bridge,
+        entropy: Path::new(CHANNELS).join(format!("{name}.{ENTROPY}")),
+        control: Path::new(RUNNING).join(format!("{name}.sock")),
+        again: true,
+    };
+    let words = domain.config()?;
     fs::copy(elf, &kernel)?;
     // The keys are in it: closed before anything is.
     fs::File::create(&cargo)?.set_permissions(Permissions::from_mode(0o600))?;
@@ -63,83 +84,15 @@ pub(crate) fn write(order: &Order) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration, as xl reads it.
-fn domain(order: &Order, name: &str, kernel: &Path, cargo: &Path, megabytes: u64) -> Result<String, String> {
-    let memory = order.mem.unwrap_or(WORKING_MEMORY + megabytes + megabytes / 8);
-    let (kernel, cargo) = (kernel.display().to_string(), cargo.display().to_string());
-    let words = words(order);
-    for text in [name, &kernel, &cargo, &words, &order.bridge] {
-        plain(text)?;
-    }
-    Ok(format!(
-        "name = \"{name}\"\n\
-         type = \"pvh\"\n\
-         kernel = \"{kernel}\"\n\
-         ramdisk = \"{cargo}\"\n\
-         cmdline = \"{words}\"\n\
-         memory = {memory}\n\
-         vcpus = 1\n\
-         vif = [\"bridge={bridge}\"]\n\
-         # Xen 4.17 loses the first channel.\n\
-         channel = [\"connection=pty,name=none\",\n\
-         \x20          \"connection=socket,path={CHANNELS}/{name}.{ENTROPY},name={ENTROPY}\"]\n\
-         on_poweroff = \"destroy\"\n\
-         on_reboot = \"restart\"\n\
-         on_crash = \"restart\"\n",
-        bridge = order.bridge,
-    ))
-}
-
-fn words(order: &Order) -> String {
-    let addresses = order.address.iter().map(|address| format!("--address {address}"));
-    let gateways = order.gateway.iter().map(|gateway| format!("--gateway {gateway}"));
-    addresses.chain(gateways).collect::<Vec<_>>().join(" ")
-}
-
-/// xl has no way to write some characters.
-fn plain(text: &str) -> Result<(), String> {
-    let odd = text.chars().find(|character| character.is_control() || "\"'\\,".contains(*character));
-    odd.map_or(Ok(()), |odd| {
-        Err(format!("{text:?}: {odd:?} cannot stand in a configuration of xl: use another name"))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        order: Order,
-    }
-
-    fn written(words: &str) -> Result<String, String> {
-        let order = Line::try_parse_from(words.split(' ')).unwrap().order;
-        domain(&order, "web", Path::new("/srv/appliance"), Path::new("/srv/web.cargo"), 8)
-    }
-
-    #[test]
-    fn a_domain_has_what_it_needs() {
-        let words =
-            written("xl site -o /srv --address 192.0.2.7/24 --gateway 192.0.2.1 --bridge br1").unwrap();
-        for line in [
-            "type = \"pvh\"\nkernel = \"/srv/appliance\"\nramdisk = \"/srv/web.cargo\"\n",
-            "cmdline = \"--address 192.0.2.7/24 --gateway 192.0.2.1\"\nmemory = 73\n",
-            "vif = [\"bridge=br1\"]\n",
-            "path=/run/xen-channels/web.org.openmirage.entropy.2,name=org.openmirage.entropy.2\"]\n",
-        ] {
-            assert!(words.contains(line), "{words}");
-        }
-    }
-
-    #[test]
-    fn what_xl_would_read_as_something_else_is_refused() {
-        for words in
-            ["xl site -o /srv --bridge br1,script=x", "xl site -o /srv --address 192.0.2.7/24\"\nname"]
-        {
-            assert!(written(words).unwrap_err().contains("cannot stand in a configuration of xl"));
-        }
+impl Order {
+    /// The words that the appliance is told. Visitors of a domain come from their own addresses.
+    fn words(&self) -> Vec<String> {
+        let pair = |word: &str, value: String| [word.to_owned(), value];
+        let addresses = self.address.iter().flat_map(|address| pair("--address", address.clone()));
+        let gateways = self.gateway.iter().flat_map(|gateway| pair("--gateway", gateway.to_string()));
+        let pinata = self.pinata.then(|| pair("--pinata", "direct".to_owned())).into_iter().flatten();
+        let log = self.log.iter().flat_map(|style| pair("--log", style.clone()));
+        let syslog = self.syslog.iter().flat_map(|to| pair("--syslog", to.to_string()));
+        addresses.chain(gateways).chain(pinata).chain(log).chain(syslog).collect()
     }
 }
