@@ -61,6 +61,7 @@ pub fn cargo(arguments: &[&str]) -> Output {
 }
 
 pub mod deaths;
+pub mod dom0;
 pub mod horde;
 pub mod house;
 pub mod hunt;

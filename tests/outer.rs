@@ -48,13 +48,13 @@ impl Outer {
         ])
     }
 
-    /// Starts a Xen host: the hypervisor and its dom0. The processor has no RDRAND.
+    /// Starts a Xen host: the hypervisor and its dom0.
     #[must_use]
-    pub fn xen() -> Self {
+    pub fn xen(processor: &str) -> Self {
         let ram = format!("{} console=hvc0 quiet,{}", cache("dom0.vmlinuz"), cache("dom0.cpio.gz"));
         Self::start(&[
             "-cpu",
-            "qemu64,+svm,+npt",
+            processor,
             "-m",
             "1024",
             "-kernel",
@@ -135,6 +135,11 @@ impl Outer {
             Some((said, "0\n")) => Ok(said.to_owned()),
             _ => Err(said),
         }
+    }
+
+    /// Copies a file that the tests have made beside the machine's image.
+    pub fn put_cached(&self, name: &str, to: &str) {
+        self.put(Path::new(&cache(name)), to);
     }
 
     /// Copies a file of this host into the machine.

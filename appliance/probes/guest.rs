@@ -1,10 +1,9 @@
-//! The KVM world by itself: it sends every test frame back, says on each channel what it heard there, and shows random
+//! A machine's world by itself, beneath KVM or Xen: it sends every test frame back, says on each channel what it heard there, and shows random
 //! bytes of the host. A test holds the other ends.
 #![forbid(unsafe_code)]
 
 use core::time::Duration;
 use symbols as _;
-use virtio::Guest;
 use world::{Boot, ChannelId, Heard, Help, LARGEST_FRAME, Nic, Segment, Segments, World};
 
 /// Ethernet's type for experiments: nothing else on a cable looks like it.
@@ -13,14 +12,20 @@ const NAMES: [&str; 3] = ["org.openmirage.entropy.2", "org.openmirage.entropy.1"
 
 fn main() {
     runtime::panic_in_one_line();
-    match Guest::open() {
+    if xen::is_beneath() {
+        match xen::Guest::open() {
+            Ok(world) => Probe::new(world).run(),
+            Err(unfit) => runtime::fault(&unfit.to_string()),
+        }
+    }
+    match virtio::Guest::open() {
         Ok(world) => Probe::new(world).run(),
         Err(unfit) => runtime::fault(&unfit.to_string()),
     }
 }
 
-struct Probe {
-    world: Guest,
+struct Probe<W> {
+    world: W,
     channels: Vec<Channel>,
     frame: Vec<u8>,
     echoed: u64,
@@ -34,14 +39,14 @@ struct Channel {
     unsaid: Vec<u8>,
 }
 
-impl Probe {
-    fn new(mut world: Guest) -> Self {
+impl<W: World> Probe<W> {
+    fn new(mut world: W) -> Self {
         let found = NAMES.iter().filter_map(|name| Some((*name, world.channel(name)?)));
         let channels = found.map(|(name, id)| Channel { name, id, unsaid: Vec::new() }).collect();
         Self { world, channels, frame: vec![0; LARGEST_FRAME], echoed: 0, waits: 0 }
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> ! {
         let facts = self.world.nic().facts();
         self.world.say(&format!("nic {facts:?}"));
         let Boot { words, bundle, .. } = self.world.boot();
