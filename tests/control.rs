@@ -154,24 +154,26 @@ fn a_reload_is_all_or_nothing_and_nobody_is_cut_off() {
 
 #[test]
 fn new_certificates_come_without_the_pages_that_lie_beside_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = site(folder.path(), "one").to_string_lossy().into_owned();
-    let running = Running::start(World::Process, &[&path]);
-    let serial = || {
-        let line = format!(
-            "openssl s_client -connect 127.0.0.1:{} -servername localhost </dev/null 2>/dev/null \
-             | openssl x509 -noout -serial",
-            running.port()
-        );
-        Command::new("sh").args(["-c", &line]).output().unwrap().stdout
-    };
-    let before = serial();
-    assert!(before.starts_with(b"serial="), "{before:?}");
-    let other = tempfile::tempdir().unwrap();
-    let papers = site(other.path(), "not yet").to_string_lossy().into_owned();
-    running.ask(&["reload", "--certificates", &papers]);
-    assert_ne!(serial(), before);
-    assert!(running.curl("/word.html").contains("one"));
+    for world in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let path = site(folder.path(), "one").to_string_lossy().into_owned();
+        let running = Running::start(world, &[&path]);
+        let serial = || {
+            let line = format!(
+                "openssl s_client -connect 127.0.0.1:{} -servername localhost </dev/null 2>/dev/null \
+                 | openssl x509 -noout -serial",
+                running.port()
+            );
+            Command::new("sh").args(["-c", &line]).output().unwrap().stdout
+        };
+        let before = serial();
+        assert!(before.starts_with(b"serial="), "{before:?}");
+        let other = tempfile::tempdir().unwrap();
+        let papers = site(other.path(), "not yet").to_string_lossy().into_owned();
+        running.ask(&["reload", "--certificates", &papers]);
+        assert_ne!(serial(), before);
+        assert!(running.curl("/word.html").contains("one"));
+    }
 }
 
 /// Sets a flag when it goes, also in a panic: threads of a scope are waited for.
