@@ -25,7 +25,19 @@ impl Running {
     /// Starts it.
     #[must_use]
     pub fn start(words: &[&str]) -> Self {
-        let mut child = run(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self::of(run(words))
+    }
+
+    /// Starts `gatehouse pinata run` instead.
+    #[must_use]
+    pub fn hanging(words: &[&str]) -> Self {
+        let mut command = Command::new(crate::gatehouse());
+        command.args(["pinata", "run", "--appliance"]).arg(crate::appliance()).args(words);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
         let console = BufReader::new(child.stdout.take().expect("it has one"));
         let (tell, lines) = channel();
         thread::spawn(move || console.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));

@@ -20,6 +20,7 @@ pub struct Run {
 }
 
 /// Something that may be found so often, and no oftener.
+#[derive(Clone)]
 pub struct Needle {
     name: String,
     bytes: Vec<u8>,

@@ -1,8 +1,10 @@
 //! A piñata as `gatehouse pinata init` makes it, packed, and everything that must not be found of it.
 
+use crate::hunt::public_keys;
 use crate::memory::{Needle, drawn_by_ed25519, ed25519, key, p256};
-use crate::numbers::drawn;
+use crate::numbers::{ORDER, drawn, inverse};
 use crate::{gatehouse, house};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use std::path::PathBuf;
 use std::process::Command;
 use tls::mint::pem;
@@ -113,7 +115,7 @@ impl Party {
         for (name, wanted) in [("server", 1), ("caller", 1), ("client", 1)] {
             needles.extend(p256(name, key(&self.der(&format!("site/tls/{name}.pem"))), wanted));
         }
-        for name in ["ca.key", "friend.pem", "friend-server.pem"] {
+        for name in ["ca.key", "friend.pem", "friend-server.pem", "revoked.pem"] {
             needles.extend(p256(name, key(&self.der(&format!("site/keep/{name}"))), 0));
         }
         needles.extend(self.needles_of_secret());
@@ -133,8 +135,14 @@ impl Party {
     /// What must not be found once the server's door has signed this.
     #[must_use]
     pub fn drawn_for(&self, message: &[u8], signature: &[u8]) -> Vec<Needle> {
-        let server = key(&self.der("site/tls/server.pem"));
-        p256("drawn for a signature", drawn(server, message, signature), 0)
+        let certificate =
+            tls::papers::certificates(self.read("site/tls/server.pem").as_bytes()).expect("PEM");
+        let public = public_keys(&certificate[0]).pop_first().expect("a key of P-256");
+        let verifier = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public);
+        verifier.verify(message, signature).expect("this key has signed this");
+        let number = drawn(key(&self.der("site/tls/server.pem")), message, signature);
+        let inverted = p256("drawn for a signature, inverted", inverse(number, ORDER), 0);
+        [p256("drawn for a signature", number, 0), inverted].concat()
     }
 
     /// What must not be found once the bounty has signed an attestation.

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tls_bench::hostile::{Case, NAME};
 use tls_bench::reckless::{Notes, Peer, Shown, VERSIONS};
-use tls_bench::reckless::{answering, calling, client, client_with, converse, server};
+use tls_bench::reckless::{answering, calling, client, client_with, converse, listen, server};
 
 /// Nothing here takes so long unless it is broken.
 const LONG: Duration = Duration::from_secs(60);
@@ -85,18 +85,22 @@ impl Visitor {
         heard(&mut calling(&config, NAME), stream)
     }
 
-    /// What the server's door signs for whoever calls without a certificate, and its signature.
+    /// What the server's door signs for whoever calls, and its signature. The handshake is never finished, and hangs as
+    /// long as the stream is held.
     ///
     /// # Panics
     /// When it signs nothing.
     #[must_use]
-    pub fn overhears(self, version: usize) -> (Vec<u8>, Vec<u8>) {
+    pub fn overhears(self, version: usize) -> (TcpStream, Vec<u8>, Vec<u8>) {
         let notes = Notes::default();
         let config = Arc::new(client_with(&notes, VERSIONS[version]));
         let stream = self.dial(Door::Server.port()).expect("it hangs there");
-        let refused = heard(&mut calling(&config, NAME), stream).told;
-        let signed = notes.lock().expect("nobody else").pop();
-        signed.unwrap_or_else(|| panic!("nothing was signed: {refused:?}"))
+        let mut line = Line { stream, wire: Vec::new() };
+        let signed = || !notes.lock().expect("nobody else").is_empty();
+        let heard = at_once(listen(&mut calling(&config, NAME), &mut line, signed));
+        let (message, signature) =
+            notes.lock().expect("nobody else").pop().unwrap_or_else(|| panic!("{heard:?}"));
+        (line.stream, message, signature)
     }
 
     /// Knocks at the door that calls back, and takes the call.

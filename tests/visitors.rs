@@ -8,7 +8,7 @@ use bench::visitor::{PINATA, Visitor, count};
 use pinata::{DOORS, Door};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const BOTH: [World; 2] = [World::Process, World::Machine];
 
 fn hung(world: World, party: &Party) -> Tap {
     // Somebody who has a gateway's address shares it with all who are behind that.
-    let words = ["--gateway", "192.0.2.250", "--pinata", "direct"];
+    let words = ["--gateway", "192.0.2.250", "--syslog", "192.0.2.1:5514", "--pinata", "direct"];
     Tap::holding(world, &bench::appliance(), &party.bundle(), &words)
 }
 
@@ -79,9 +79,13 @@ fn ask_to_be_called() {
     assert!((16..=most).contains(&called) && many == 42 - soon - called, "{most}: {ledger}");
 }
 
+fn asked(tap: &Tap, verb: &str) -> String {
+    let asked = gatehouse(&[verb, "--control"]).arg(tap.control()).output().unwrap();
+    String::from_utf8_lossy(&asked.stdout).into_owned()
+}
+
 fn heap(tap: &Tap) -> u64 {
-    let asked = gatehouse(&["metrics", "--control"]).arg(tap.control()).output().unwrap();
-    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let text = asked(tap, "metrics");
     let line = text.lines().find_map(|line| line.strip_prefix("gatehouse_memory_used_bytes "));
     line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
@@ -137,8 +141,33 @@ fn is_what_it_says(ledger: &Value) {
     assert!(minute(&ledger["since"]) && hours.iter().all(|hour| minute(&hour["from"])), "{ledger}");
 }
 
+/// The lines of the ledger that have come to a collector of logs.
+fn collected(collector: &UdpSocket) -> Vec<String> {
+    let (mut lines, mut letter) = (Vec::new(), [0; 4096]);
+    while let Ok(length) = collector.recv(&mut letter) {
+        let letter = std::str::from_utf8(&letter[..length]).unwrap();
+        let Some((_, text)) = letter.split_once(" - event - ") else { continue };
+        let text = serde_json::from_str::<Value>(text).unwrap()["event"].as_str().unwrap().to_owned();
+        lines.extend(Some(text).filter(|text| text.starts_with("piñata: ")));
+    }
+    lines
+}
+
+/// What one counts, the other does.
+fn metrics_agree(tap: &Tap, ledger: &Value) {
+    let metrics = asked(tap, "metrics");
+    for (door, words) in ledger["doors"].as_object().unwrap() {
+        for (word, count) in words.as_object().unwrap() {
+            let line =
+                format!("gatehouse_pinata_attempts_total{{door=\"{door}\",outcome=\"{word}\"}} {count}\n");
+            assert!(metrics.contains(&line), "{line} is not in {metrics}");
+        }
+    }
+}
+
 /// Somebody else's script follows the console to the head, and misses every line that is taken away.
-fn chain(tap: &Tap) {
+fn chain(tap: &Tap, collector: &UdpSocket) {
+    let mut letters = Vec::new();
     let follow = |lines: &[&str], chain: &Value| {
         let mut script = Command::new(bench::top().join("tests/chain.py"));
         script.args(["start", "head"].map(|name| chain[name].as_str().unwrap()));
@@ -151,8 +180,9 @@ fn chain(tap: &Tap) {
     loop {
         let (ledger, console) = (tap.among_clients(|| Visitor::number(3).ledger()), tap.said(""));
         let lines: Vec<&str> = console.lines().filter(|line| line.starts_with("piñata: ")).collect();
-        if lines.len() as u64 != ledger["chain"]["lines"] {
-            assert!(start.elapsed() < Duration::from_secs(60), "{ledger}: {console}");
+        letters.extend(collected(collector));
+        if lines.len() as u64 != ledger["chain"]["lines"] || letters.len() < lines.len() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{ledger}: {console} {letters:?}");
             continue;
         }
         assert!(lines.len() > 2 && follow(&lines, &ledger["chain"]), "{ledger}: {console}");
@@ -160,6 +190,8 @@ fn chain(tap: &Tap) {
             let fewer: Vec<&str> = [&lines[..missing], &lines[missing + 1..]].concat();
             assert!(!follow(&fewer, &ledger["chain"]), "without line {}", missing + 1);
         }
+        assert_eq!(letters, lines, "the collector has the same");
+        metrics_agree(tap, &ledger);
         return is_what_it_says(&ledger);
     }
 }
@@ -192,10 +224,12 @@ fn nothing_that_visitors_do_opens_it_or_keeps_others_from_its_page() {
     let party = Party::default();
     for world in BOTH {
         let tap = hung(world, &party);
+        let collector = tap.among_clients(|| UdpSocket::bind("192.0.2.1:5514").unwrap());
+        collector.set_nonblocking(true).unwrap();
         tap.among_clients(|| stands_between(party.secret().as_bytes()));
         tap.among_clients(ask_to_be_called);
         crowds_do_not_grow_it(&tap);
-        chain(&tap);
+        chain(&tap, &collector);
         if world == World::Process {
             browser(&tap);
         }

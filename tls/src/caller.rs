@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::refusal::Refused;
 use crate::session::Session;
 use crate::shake::{self, Guard, Stopped};
-use crate::site::{Key, certified};
+use crate::site::{Key, certified, paired};
 use crate::trust::{Flaw, Trust};
 use crate::usage::Strict;
 use crate::wire::{Scratch, Wire};
@@ -15,7 +15,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName, UnixTime};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, CommonState, DigitallySignedStruct, Error, SignatureScheme};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,6 +51,32 @@ impl Caller {
         alpn: Vec<Vec<u8>>,
         calendar: Calendar,
     ) -> Result<Self, Flaw> {
+        let own = own.map(|(chain, key)| certified(&chain, &key, None)).transpose()?;
+        Self::showing(trust, expected, own, profile, alpn, calendar)
+    }
+
+    /// Calls anyone with a certificate that is somebody else's: the key is not its own, and is not asked about here.
+    ///
+    /// # Errors
+    /// When the certificate or the key cannot be used at all.
+    pub fn impostor(
+        trust: Trust,
+        (chain, key): (&[Vec<u8>], &Key),
+        profile: Profile,
+        calendar: Calendar,
+    ) -> Result<Self, Flaw> {
+        let stolen = Arc::new(paired(chain, key, None)?);
+        Self::showing(trust, &Expected::Anyone, Some(stolen), profile, Vec::new(), calendar)
+    }
+
+    fn showing(
+        trust: Trust,
+        expected: &Expected,
+        own: Option<Arc<CertifiedKey>>,
+        profile: Profile,
+        alpn: Vec<Vec<u8>>,
+        calendar: Calendar,
+    ) -> Result<Self, Flaw> {
         let builder = ClientConfig::builder_with_details(provider::provider(), Arc::new(calendar))
             .with_protocol_versions(profile.versions())
             .map_err(|error| Flaw::BadCertificate(error.to_string()))?
@@ -58,10 +84,7 @@ impl Caller {
             .with_custom_certificate_verifier(verifier(&trust, expected)?);
         let mut config = match own {
             None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let own = SingleCertAndKey::from(certified(&chain, &key, None)?);
-                builder.with_client_cert_resolver(Arc::new(own))
-            }
+            Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
         };
         config.alpn_protocols = alpn;
         config.resumption = Resumption::disabled();

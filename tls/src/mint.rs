@@ -6,8 +6,8 @@ use crate::Key;
 use core::fmt;
 use core::time::Duration;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroize;
@@ -74,6 +74,39 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.der().to_vec();
         Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// A CA that [`Self::new`] made under this name once, out of its certificate and its key.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub fn again(name: &str, certificate: Vec<u8>, key: &Key) -> Result<Self, Unmintable> {
+        let key = Wiped(KeyPair::try_from(key.der())?);
+        let params = params(name, Validity { from: Duration::ZERO, until: Duration::ZERO })?;
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// A list that revokes the certificates with these serial numbers.
+    ///
+    /// # Errors
+    /// When the dates are not on the calendar.
+    pub fn revoke(&self, serials: &[&[u8]], validity: Validity) -> Result<Vec<u8>, Unmintable> {
+        let (this_update, next_update) = (date(validity.from)?, date(validity.until)?);
+        let revoked = |serial: &&[u8]| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.der().to_vec())
     }
 
     /// The CA's own certificate in DER: what others have to trust.

@@ -13,6 +13,8 @@ pub enum Profile {
     Intermediate,
     /// TLS 1.3 only.
     Modern,
+    /// TLS 1.2 only: for whoever wants to see what another side makes of it.
+    Former,
 }
 
 /// In our order of preference: a peer with AES in hardware asks for it first anyway.
@@ -36,9 +38,11 @@ impl Profile {
     pub(crate) fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
         const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
         const NEWEST: &[&SupportedProtocolVersion] = &[&version::TLS13];
+        const FORMER: &[&SupportedProtocolVersion] = &[&version::TLS12];
         match self {
             Self::Intermediate => BOTH,
             Self::Modern => NEWEST,
+            Self::Former => FORMER,
         }
     }
 }

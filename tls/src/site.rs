@@ -80,6 +80,16 @@ pub(crate) fn certified(
     key: &Key,
     ocsp: Option<Vec<u8>>,
 ) -> Result<Arc<CertifiedKey>, Flaw> {
+    let certified = paired(chain, key, ocsp)?;
+    match certified.keys_match() {
+        Ok(()) => Ok(Arc::new(certified)),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(Flaw::KeyMismatch),
+        Err(error) => Err(Flaw::BadCertificate(error.to_string())),
+    }
+}
+
+/// A certificate with any key, whether that is its own or not.
+pub(crate) fn paired(chain: &[Vec<u8>], key: &Key, ocsp: Option<Vec<u8>>) -> Result<CertifiedKey, Flaw> {
     if chain.is_empty() {
         return Err(Flaw::NoCertificate);
     }
@@ -89,9 +99,5 @@ pub(crate) fn certified(
         rustls::crypto::ring::sign::any_supported_type(&der).map_err(|e| Flaw::BadKey(e.to_string()))?;
     let mut certified = CertifiedKey::new(chain, signer);
     certified.ocsp = ocsp;
-    match certified.keys_match() {
-        Ok(()) => Ok(Arc::new(certified)),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(Flaw::KeyMismatch),
-        Err(error) => Err(Flaw::BadCertificate(error.to_string())),
-    }
+    Ok(certified)
 }

@@ -40,12 +40,9 @@ impl<'a> Source<'a> {
     pub(crate) fn invitations(&self, published: &[Publish], pinata: bool) -> Vec<String> {
         let Self::Demo(folder) = self else { return Vec::new() };
         if pinata {
-            let friend = folder.path().join("keep/friend.pem");
+            let keep = folder.path().join("keep");
             let page = published.iter().find(|publish| publish.port == 80).map_or(80, |page| page.at.port());
-            return vec![format!(
-                "gatehouse pinata whack 127.0.0.1 --page {page} --with {}",
-                friend.display()
-            )];
+            return vec![format!("gatehouse pinata whack 127.0.0.1 --page {page} --keep {}", keep.display())];
         }
         let authority = folder.path().join("tls/ca.pem");
         let secure = published.iter().filter(|publish| publish.port == 443);

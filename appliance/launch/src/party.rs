@@ -2,6 +2,7 @@
 
 mod attempts;
 pub(crate) mod init;
+mod keep;
 mod tools;
 mod whack;
 

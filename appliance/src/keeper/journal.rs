@@ -185,10 +185,10 @@ impl Line {
     pub(super) fn written(&self, at: Duration, style: Style) -> String {
         match (self, style) {
             (Self::Event(text), Style::Common) => {
-                format!("- - - [{}] {}\n", Moment(at).common(), plain(text))
+                format!("- - - [{}] {}\n", Moment(at).common(), ours(text))
             }
             (Self::Event(text), Style::Json) => {
-                format!("{{\"time\":\"{}\",\"event\":\"{}\"}}\n", Moment(at), plain(text))
+                format!("{{\"time\":\"{}\",\"event\":\"{}\"}}\n", Moment(at), ours(text))
             }
             (Self::Request(asked, status, bytes, took), style) => {
                 let Asked { peer, method, version, .. } = &**asked;
@@ -214,14 +214,22 @@ impl Line {
     }
 }
 
-/// Text that can stand between quotes in both styles.
+/// Text of others that can stand between quotes in both styles.
 fn plain(text: &str) -> String {
-    let letter = |letter: char| match letter {
+    quotable(text).take(512).collect()
+}
+
+/// Text of ours: it says no more than it must, and of a ledger's line nothing may be missing.
+fn ours(text: &str) -> String {
+    quotable(text).collect()
+}
+
+fn quotable(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|letter| match letter {
         '"' | '\\' => '\'',
         letter if letter.is_control() => '?',
         letter => letter,
-    };
-    text.chars().take(512).map(letter).collect()
+    })
 }
 
 #[cfg(test)]

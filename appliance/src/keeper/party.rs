@@ -143,10 +143,10 @@ impl Party {
     }
 
     /// Says the lines of the ledger that are due, and when the next one will be.
-    pub(super) fn tell<W: World>(&self, world: &mut W, now: Instant) -> Option<Instant> {
+    pub(super) fn tell(&self, now: Instant, mut say: impl FnMut(&str)) -> Option<Instant> {
         let pinata = self.pinata()?;
         while let Some(line) = pinata.line() {
-            world.say(&line);
+            say(&line);
         }
         pinata.line_due_in().map(|wait| now + wait)
     }

@@ -257,6 +257,8 @@ impl Life {
                 self.net.relieve(excess);
             }
             let steps = self.tasks.turn(now, STEPS);
+            let party = staff.party.as_ref();
+            let line = party.and_then(|party| party.tell(now, |text| tell(world, staff, text)));
             let posted = self.tell_the_log(world, staff);
             if self.is_over(now) {
                 // Or the last lines would never leave.
@@ -268,7 +270,6 @@ impl Life {
                 // Of every handshake something is left that would help to compute the key.
                 runtime::stack::wipe_below();
             }
-            let line = staff.party.as_ref().and_then(|party| party.tell(world, now));
             if steps == 0 && !more && !posted {
                 let alarms = self.tasks.timers().deadline();
                 let deadlines = [news.deadline, frames, alarms, line, self.leaving, self.evening];

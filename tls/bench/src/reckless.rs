@@ -240,6 +240,22 @@ pub async fn converse(
     }
 }
 
+/// Says what comes first, and from then on only listens, until there is `enough`.
+///
+/// # Errors
+/// As [`converse`].
+pub async fn listen(
+    connection: &mut Connection,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    enough: impl Fn() -> bool,
+) -> Result<(), Error> {
+    say(connection, stream).await;
+    while !enough() {
+        hear(connection, stream).await?;
+    }
+    Ok(())
+}
+
 /// Says `words` after the handshake and hears so many bytes.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 use tls::mint::Minted;
-use tls::{Calendar, Caller, ClientPolicy, Expected, Front, Profile, Site, Trust};
+use tls::{Calendar, Caller, ClientPolicy, Expected, Flaw, Front, Profile, Site, Trust};
 
 /// What came of an attempt.
 pub(crate) enum Came {
@@ -30,6 +30,8 @@ pub(crate) struct Whacker {
     pub(crate) bench: Bench,
     pub(crate) trust: Trust,
     pub(crate) calendar: Calendar,
+    /// The version that is spoken.
+    pub(crate) profile: Profile,
 }
 
 /// The call-back: it takes a moment to hang up first.
@@ -39,14 +41,19 @@ impl Whacker {
     /// As a client, with a certificate or without.
     pub(crate) async fn calls(self, door: SocketAddr, own: Option<Minted>) -> Came {
         let own = own.map(|own| (own.chain, own.key));
-        let caller = Caller::new(
-            self.trust.clone(),
-            &Expected::Anyone,
-            own,
-            Profile::Intermediate,
-            Vec::new(),
-            self.calendar.clone(),
-        );
+        let (trust, calendar) = (self.trust.clone(), self.calendar.clone());
+        let caller = Caller::new(trust, &Expected::Anyone, own, self.profile, Vec::new(), calendar);
+        self.call(door, caller).await
+    }
+
+    /// As a client who has somebody's certificate, and a key that is not its own.
+    pub(crate) async fn poses(self, door: SocketAddr, stolen: Minted) -> Came {
+        let stolen = (stolen.chain.as_slice(), &stolen.key);
+        let caller = Caller::impostor(self.trust.clone(), stolen, self.profile, self.calendar.clone());
+        self.call(door, caller).await
+    }
+
+    async fn call(self, door: SocketAddr, caller: Result<Caller, Flaw>) -> Came {
         let (stream, caller) = match (self.bench.watch.connect(door).await, caller) {
             (Ok(stream), Ok(caller)) => (stream, caller),
             (Err(error), _) => return Came::Untried(format!("no connection: {error}")),
@@ -91,6 +98,7 @@ impl Whacker {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, own: Minted) -> Came {
         let mut site = Site::new(Vec::new(), own.chain, own.key);
         (site.clients, site.tickets) = (ClientPolicy::Optional(self.trust.clone()), false);
+        site.profile = self.profile;
         let front = match Front::of_any_name(site, self.calendar.clone()) {
             Ok(front) => front,
             Err(flaw) => return Came::Untried(flaw.to_string()),

@@ -1,8 +1,9 @@
 //! `gatehouse pinata init`: a piñata that works, in an empty folder.
 //!
 //! What the machine gets lies beside the sheet. What only the operator has lies in `keep`: the CA's key, and a friend's
-//! certificates, with which every door opens.
+//! certificates, with which every door opens, and one that was revoked.
 
+use super::keep::{CA, CA_KEY, FRIEND, FRIEND_SERVER, REVOKED};
 use crate::Outcome;
 use crate::init::put;
 use crate::pack::now;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tls::mint::{Authority, Minted, Validity, pem};
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 /// What to make.
@@ -43,13 +45,13 @@ secret = \"secret.pem\"      # what falls out: any file. An Ed25519 key can prov
 bounty = \"A key that opens nothing. What yours is worth, you write here.\"
 ";
 const KEYS: &str = "
-# One CA, and a certificate for each door, each in one file with its key. Without these four lines the machine makes
+# One CA, and a certificate for each door, each in one file with its key. Without these five lines the machine makes
 # its own at each start. RSA keys are welcome too.
 authority = \"tls/ca.pem\"
 server = \"tls/server.pem\"   # door 10000
 caller = \"tls/caller.pem\"   # door 10001
 client = \"tls/client.pem\"   # door 10002
-# revoked = [\"tls/ca.crl\"]
+revoked = [\"tls/ca.crl\"]     # whoever is on it gets nothing; once it is out of date, nobody does
 ";
 
 /// The verb.
@@ -65,9 +67,9 @@ pub(crate) fn init(order: &Order) -> Outcome {
     println!("    gatehouse pinata run {}", folder.display());
     println!("    gatehouse pinata whack 127.0.0.1 --page 8080");
     if !order.nobody {
-        let friend = folder.join("keep/friend.pem");
-        println!("    gatehouse pinata whack 127.0.0.1 --page 8080 --with {}", friend.display());
-        println!("{}: yours alone; the machine does not need it", folder.join("keep").display());
+        let keep = folder.join("keep");
+        println!("    gatehouse pinata whack 127.0.0.1 --page 8080 --keep {}", keep.display());
+        println!("{}: yours alone; the machine does not need it", keep.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,7 +90,7 @@ pub(crate) fn make(folder: &Path, names: &[String], keys: bool) -> Result<(), Bo
 
 fn make_keys(folder: &Path, names: &[String]) -> Result<(), Box<dyn Error>> {
     let days = Validity::days(Duration::from_secs(now()), DAYS);
-    let authority = Authority::new("Piñata", days)?;
+    let authority = Authority::new(CA, days)?;
     let names: Vec<&str> = std::iter::once("localhost").chain(names.iter().map(String::as_str)).collect();
     let (tls, keep) = (folder.join("tls"), folder.join("keep"));
     fs::create_dir_all(&tls)?;
@@ -97,9 +99,19 @@ fn make_keys(folder: &Path, names: &[String]) -> Result<(), Box<dyn Error>> {
     shown(&tls.join("server.pem"), &authority.server(&names, days)?)?;
     shown(&tls.join("caller.pem"), &authority.client("Piñata, calling back", days)?)?;
     shown(&tls.join("client.pem"), &authority.client("Piñata, as your client", days)?)?;
-    put(&keep.join("ca.key"), pem("PRIVATE KEY", authority.key().der()).as_bytes(), 0o600)?;
-    shown(&keep.join("friend.pem"), &authority.client("A friend", days)?)?;
-    Ok(shown(&keep.join("friend-server.pem"), &authority.server(&["friend.invalid"], days)?)?)
+    let revoked = authority.client("No friend any more", days)?;
+    let list = authority.revoke(&[&serial(&revoked)?], days)?;
+    put(&tls.join("ca.crl"), pem("X509 CRL", &list).as_bytes(), 0o644)?;
+    shown(&keep.join(REVOKED), &revoked)?;
+    put(&keep.join(CA_KEY), pem("PRIVATE KEY", authority.key().der()).as_bytes(), 0o600)?;
+    shown(&keep.join(FRIEND), &authority.client("A friend", days)?)?;
+    Ok(shown(&keep.join(FRIEND_SERVER), &authority.server(&["friend.invalid"], days)?)?)
+}
+
+/// The number under which a certificate is revoked.
+fn serial(minted: &Minted) -> Result<Vec<u8>, Box<dyn Error>> {
+    let leaf = minted.chain.first().ok_or("no certificate")?;
+    Ok(X509Certificate::from_der(leaf)?.1.raw_serial().to_vec())
 }
 
 /// A certificate and its key in one file.

@@ -103,23 +103,39 @@ pub(crate) struct Bad {
     pub(crate) server: Minted,
 }
 
+/// Days that begin at some distance from now.
+pub(crate) fn later(now: Duration) -> Validity {
+    let day = Duration::from_secs(86_400);
+    Validity { from: now + day, until: now + 9 * day }
+}
+
+/// Days that are over.
+pub(crate) fn past(now: Duration) -> Validity {
+    let day = Duration::from_secs(86_400);
+    Validity { from: now.saturating_sub(9 * day), until: now.saturating_sub(day) }
+}
+
+/// The same kind of certificate for both sides.
+pub(crate) fn both(name: &'static str, by: &Authority, days: Validity) -> Result<Bad, Box<dyn Error>> {
+    let server = by.server(&["localhost"], days)?;
+    Ok(Bad { name, client: by.client("A friend", days)?, server })
+}
+
+/// Each side has what is the other's.
+pub(crate) fn swapped(bad: Bad) -> Bad {
+    Bad { client: bad.server, server: bad.client, ..bad }
+}
+
 /// All that can be made without the CA's key.
 pub(crate) fn bad(ca: &[u8], name: &str, now: Duration) -> Result<Vec<Bad>, Box<dyn Error>> {
     let today = Validity::days(now, 30);
-    let day = Duration::from_secs(86_400);
-    let past = Validity { from: now.saturating_sub(9 * day), until: now.saturating_sub(day) };
     let (twin, stranger) = (Authority::new(name, today)?, Authority::new("A stranger", today)?);
-    let both = |name, by: &Authority, days| -> Result<Bad, Box<dyn Error>> {
-        let server = by.server(&["localhost"], days)?;
-        Ok(Bad { name, client: by.client("A friend", days)?, server })
-    };
     let with_ca = |mut minted: Minted| {
         minted.chain.push(ca.to_vec());
         minted
     };
     let of_a_twin = both("of a CA of the same name", &twin, today)?;
     let Bad { client, server, .. } = both("", &twin, today)?;
-    let swapped = both("", &twin, today)?;
     let alone = |authority: &Authority| Minted {
         chain: vec![authority.certificate().to_vec()],
         key: authority.key(),
@@ -128,8 +144,9 @@ pub(crate) fn bad(ca: &[u8], name: &str, now: Duration) -> Result<Vec<Bad>, Box<
         both("of another CA", &stranger, today)?,
         of_a_twin,
         Bad { name: "with the true CA behind it", client: with_ca(client), server: with_ca(server) },
-        both("expired", &twin, past)?,
-        Bad { name: "for the other side", client: swapped.server, server: swapped.client },
+        both("expired", &twin, past(now))?,
+        both("not valid yet", &twin, later(now))?,
+        swapped(both("for the other side", &twin, today)?),
         Bad { name: "signed by itself", client: alone(&twin), server: alone(&twin) },
     ])
 }

@@ -1,13 +1,15 @@
 //! `gatehouse pinata whack`: every attempt that is built in, and a table of what came of each.
 
 use super::attempts::{Came, Whacker};
-use super::tools::{self, bad, fetch, shown, wait};
+use super::keep::{FRIEND, FRIEND_SERVER, Keep};
+use super::tools::{self, Bad, bad, fetch, shown, wait};
 use crate::Outcome;
 use crate::life::Bench;
 use crate::pack::now;
 use pinata::attest::{Attestation, Digits, Nonce};
 use pinata::{CALLED, Door};
 use rustix::rand::{GetRandomFlags, getrandom};
+use std::cell::Cell;
 use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 use tls::mint::Minted;
-use tls::{Calendar, Trust, papers};
+use tls::{Calendar, Profile, Trust, papers};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Whom to hit, and with what.
@@ -44,6 +46,10 @@ pub(crate) struct Order {
     /// A server's certificate of yours with its key: it is tried last at doors 10001 and 10002.
     #[arg(long, value_name = "FILE")]
     with_server: Option<PathBuf>,
+    /// What `gatehouse pinata init` kept for you, its folder `keep`: with the CA's key, certificates are tried that are the
+    /// CA's and wrong in one thing, and a friend's at last.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
     /// Hit it so often with all that it must not mind; only the first round is told line by line.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     rounds: u32,
@@ -67,10 +73,14 @@ pub(crate) fn whack(order: &Order) -> Outcome {
     let honest = attested(order, host, &ca)?;
     let today = Duration::from_secs(now());
     let (trust, calendar) = (Trust::new(core::slice::from_ref(&ca), Vec::new())?, Calendar::at(today));
-    let table = Table { order, host, whacker: Whacker { bench: Bench::new()?, trust, calendar } };
-    let bad = bad(&ca, &name(&ca), today)?;
-    println!("{:<7}{:<42}what came of it", "door", "with");
-    let held = table.without_right(&bad) && (1..order.rounds).all(|_| table.once_more(&bad));
+    let keep = order.keep.as_ref().map(|folder| Keep::open(folder, &ca, today)).transpose()?;
+    let hits = Hits { bad: bad(&ca, &name(&ca), today)?, keep };
+    let whacker = Whacker { bench: Bench::new()?, trust, calendar, profile: Profile::Intermediate };
+    let table = Table { order, host, whacker, tried: Cell::new(0) };
+    println!("{:<7}{:<9}{:<46}what came of it", "door", "speaks", "with");
+    let held = table.without_right(&hits) && (1..order.rounds).all(|_| table.hit(&hits, false));
+    let fell = if held { "nothing fell out" } else { "THE SECRET FELL OUT" };
+    println!("{} attempts without any right to it: {fell}", table.tried.get());
     let opened = table.with_right()?;
     if honest && held && opened {
         println!("It hangs whole.");
@@ -143,11 +153,27 @@ fn attested(order: &Order, host: IpAddr, ca: &[u8]) -> Result<bool, Box<dyn Erro
     Ok(honest)
 }
 
+/// What must get nothing.
+struct Hits {
+    bad: Vec<Bad>,
+    keep: Option<Keep>,
+}
+
+impl Hits {
+    fn bad(&self) -> impl Iterator<Item = &Bad> {
+        self.bad.iter().chain(self.keep.iter().flat_map(|keep| &keep.bad))
+    }
+}
+
+/// Each version by itself: what one refuses, the other might not.
+const VERSIONS: [(Profile, &str); 2] = [(Profile::Modern, "TLS 1.3"), (Profile::Former, "TLS 1.2")];
+
 /// The attempts, line by line.
 struct Table<'a> {
     order: &'a Order,
     host: IpAddr,
     whacker: Whacker,
+    tried: Cell<u32>,
 }
 
 impl Table<'_> {
@@ -165,40 +191,60 @@ impl Table<'_> {
     }
 
     /// Everything that must get nothing. True if it got nothing.
-    fn without_right(&self, bad: &[tools::Bad]) -> bool {
-        let mut held = self.hit(bad, say);
-        if let Some(bad) = bad.first() {
-            held &=
-                !say(Door::CallBack, &format!("a certificate {}", bad.name), &self.called_back(&bad.server));
+    fn without_right(&self, hits: &Hits) -> bool {
+        let mut held = self.hit(hits, true);
+        if let Some(bad) = hits.bad.first() {
+            self.tried.set(self.tried.get().saturating_add(1));
+            let (what, came) = (format!("a certificate {}", bad.name), self.called_back(&bad.server));
+            held &= !say(Door::CallBack, "", &what, &came);
         }
         held
     }
 
-    /// The same without words, and without door 10001, which calls nobody so often.
-    fn once_more(&self, bad: &[tools::Bad]) -> bool {
-        self.hit(bad, |_, _, came| matches!(came, Came::Secret(_)))
+    /// The same without door 10001, which calls nobody so often; in silence, or aloud.
+    fn hit(&self, hits: &Hits, aloud: bool) -> bool {
+        let mut held = true;
+        let mut line = |door: Door, version: &str, what: &str, came: Came| {
+            self.tried.set(self.tried.get().saturating_add(1));
+            let fell = matches!(came, Came::Secret(_));
+            held &= !fell;
+            if aloud || fell {
+                say(door, version, what, &came);
+            }
+        };
+        for door in [Door::Server, Door::Client] {
+            let bytes = |bytes| self.wait(self.whacker.clone().with_bytes(self.at(door), bytes));
+            line(door, "", "nothing: knocks and leaves", bytes(b""));
+            line(door, "", "garbage", bytes(b"Open, sesame! Open, sesame! Open, sesame!\r\n\r\n"));
+        }
+        let relayed = self.whacker.clone().between(self.at(Door::Client), self.at(Door::Server));
+        line(Door::Client, "", "its own door 10000", self.wait(relayed));
+        for (profile, version) in VERSIONS {
+            self.hit_in(&Whacker { profile, ..self.whacker.clone() }, hits, |door, what, came| {
+                line(door, version, what, came);
+            });
+        }
+        held
     }
 
-    fn hit(&self, bad: &[tools::Bad], say: fn(Door, &str, &Came) -> bool) -> bool {
-        let mut held = true;
-        let mut line = |door: Door, what: &str, came: Came| held &= !say(door, what, &came);
+    /// All that speaks TLS, in one version.
+    fn hit_in(&self, whacker: &Whacker, hits: &Hits, mut line: impl FnMut(Door, &str, Came)) {
         let (server, client) = (self.at(Door::Server), self.at(Door::Client));
-        for (door, at) in [(Door::Server, server), (Door::Client, client)] {
-            let bytes = |bytes| self.wait(self.whacker.clone().with_bytes(at, bytes));
-            line(door, "nothing: knocks and leaves", bytes(b""));
-            line(door, "garbage", bytes(b"Open, sesame! Open, sesame! Open, sesame!\r\n\r\n"));
+        let call = |own: Option<&Minted>| self.wait(whacker.clone().calls(server, own.map(tools::again)));
+        line(Door::Server, "no certificate", call(None));
+        for bad in hits.bad() {
+            line(Door::Server, &format!("a certificate {}", bad.name), call(Some(&bad.client)));
         }
-        line(Door::Server, "no certificate", self.wait(self.whacker.clone().calls(server, None)));
-        for bad in bad {
-            let came = self.wait(self.whacker.clone().calls(server, Some(tools::again(&bad.client))));
-            line(Door::Server, &format!("a certificate {}", bad.name), came);
-        }
-        for bad in bad {
-            let came = self.wait(self.whacker.clone().answers(client, tools::again(&bad.server)));
+        for bad in hits.bad() {
+            let came = self.wait(whacker.clone().answers(client, tools::again(&bad.server)));
             line(Door::Client, &format!("a certificate {}", bad.name), came);
         }
-        line(Door::Client, "its own door 10000", self.wait(self.whacker.clone().between(client, server)));
-        held
+        let Some(keep) = &hits.keep else { return };
+        let stolen = whacker.clone().poses(server, tools::again(&keep.stolen));
+        line(Door::Server, "a certificate of its CA, and another key", self.wait(stolen));
+        if let Some(revoked) = &keep.revoked {
+            line(Door::Server, "a certificate of its CA, revoked", call(Some(revoked)));
+        }
     }
 
     fn called_back(&self, own: &Minted) -> Came {
@@ -216,32 +262,33 @@ impl Table<'_> {
 
     /// What should get it. True if it got it, or if there was nothing to try.
     fn with_right(&self) -> Result<bool, Box<dyn Error>> {
+        let kept = |name: &str| self.order.keep.as_ref().map(|folder| folder.join(name));
         let mut opened = true;
-        if let Some(path) = &self.order.with {
-            let came = self.whacker.clone().calls(self.at(Door::Server), Some(shown(path)?));
-            opened &= say(Door::Server, "your certificate", &self.wait(came));
+        if let Some(path) = self.order.with.clone().or_else(|| kept(FRIEND)) {
+            let came = self.whacker.clone().calls(self.at(Door::Server), Some(shown(&path)?));
+            opened &= say(Door::Server, "", "your certificate", &self.wait(came));
         }
-        if let Some(path) = &self.order.with_server {
-            let came = self.whacker.clone().answers(self.at(Door::Client), shown(path)?);
-            opened &= say(Door::Client, "your certificate", &self.wait(came));
-            let came = self.called_back(&shown(path)?);
+        if let Some(path) = self.order.with_server.clone().or_else(|| kept(FRIEND_SERVER)) {
+            let came = self.whacker.clone().answers(self.at(Door::Client), shown(&path)?);
+            opened &= say(Door::Client, "", "your certificate", &self.wait(came));
+            let came = self.called_back(&shown(&path)?);
             // The door may be closed, or have called a moment ago: the two others have told what there was to tell.
-            let _ = say(Door::CallBack, "your certificate", &came);
+            let _ = say(Door::CallBack, "", "your certificate", &came);
         }
         Ok(opened)
     }
 }
 
 /// Prints a line of the table, and says whether the secret fell out.
-fn say(door: Door, what: &str, came: &Came) -> bool {
-    let (port, fell) = (door.port(), matches!(came, Came::Secret(_)));
+fn say(door: Door, version: &str, what: &str, came: &Came) -> bool {
+    let line = format!("{:<7}{version:<9}{what:<46}", door.port());
     match came {
         Came::Secret(words) => {
-            println!("{port:<7}{what:<42}THE SECRET, {} bytes:", words.len());
+            println!("{line}THE SECRET, {} bytes:", words.len());
             println!("{}", String::from_utf8_lossy(words).trim_end());
         }
-        Came::Nothing(seen) => println!("{port:<7}{what:<42}{seen}"),
-        Came::Untried(why) => println!("{port:<7}{what:<42}not tried: {why}"),
+        Came::Nothing(seen) => println!("{line}{seen}"),
+        Came::Untried(why) => println!("{line}not tried: {why}"),
     }
-    fell
+    matches!(came, Came::Secret(_))
 }
