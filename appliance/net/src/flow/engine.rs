@@ -1,12 +1,13 @@
-//! smoltcp, with one hand on its mouth and one on its ear.
+//! smoltcp, which hears for us and does not speak.
 //!
 //! One interface serves all connections, each in a socket set of its own, so smoltcp never searches. It sees neither
 //! addresses nor handshakes: every connection runs between the same two made-up ends, is born by a replayed handshake,
-//! and the gate writes what goes on the wire. Its segments may be as long as it likes; they are cut on the way out.
+//! and the gate writes what goes on the wire. It puts in order what arrives, says when to acknowledge it, and keeps the
+//! states of both halves; what we say it never sees, but for our FIN.
 
 use super::live::Live;
 use crate::wire::{ACK, FIN, Options, SYN, Segment, Seq, ip};
-use core::num::NonZeroUsize;
+use core::time::Duration;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp;
@@ -21,10 +22,10 @@ const THEIRS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const PORT: u16 = 1;
 /// IP and TCP headers without options, between the made-up ends.
 const HEADERS: usize = 40;
-/// The longest packet that smoltcp may make: what the gate cuts.
-const LONGEST: usize = 48 * 1024;
-/// Segments that a connection may send before the first acknowledgement (RFC 6928).
-const INITIAL_SEGMENTS: usize = 10;
+/// The longest packet that smoltcp may be shown.
+const LONGEST: usize = 64 * 1024;
+/// How long smoltcp waits with an acknowledgement, and more.
+const DELAY: Duration = Duration::from_millis(20);
 
 /// smoltcp and its one-slot device.
 pub(crate) struct Engine {
@@ -35,7 +36,7 @@ pub(crate) struct Engine {
 
 #[cfg(test)]
 impl Engine {
-    /// A connection as smoltcp has it after a handshake that it answered itself: nothing swallowed, nothing warmed up.
+    /// A connection as smoltcp has it after a handshake that it answered itself: nothing swallowed.
     pub(crate) fn birth_without_remedy(&mut self, now: Instant, birth: &Birth) -> Option<Live> {
         let mut live = self.call(birth)?;
         let iss = self.swallow(now, &mut live)?;
@@ -44,8 +45,8 @@ impl Engine {
         let syn = Segment { flags: SYN, seq, ack: Seq(0), window, options, payload: &[] };
         self.show(now, &mut live, &syn);
         let iss = self.swallow(now, &mut live).unwrap_or(iss);
-        live.shift = birth.ours - iss;
-        self.show(now, &mut live, &plain(birth, iss, field(birth.window, birth.scale)));
+        live.own = iss;
+        self.show(now, &mut live, &plain(birth, iss));
         Some(live)
     }
 }
@@ -53,7 +54,7 @@ impl Engine {
 /// What a connection must know to be born.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Birth {
-    /// The next byte that we send, and nothing is unacknowledged.
+    /// The next number that we send, and nothing is unacknowledged.
     pub(crate) ours: Seq,
     /// The next byte that we expect, and nothing is unread.
     pub(crate) theirs: Seq,
@@ -63,9 +64,7 @@ pub(crate) struct Birth {
     pub(crate) scale: u8,
     /// The peer understands selective acknowledgements.
     pub(crate) sack: bool,
-    /// The peer's window in bytes.
-    pub(crate) window: u32,
-    /// The peer's FIN has arrived, and ours was acknowledged: the last of the numbers above.
+    /// The peer's FIN has arrived: the last of the numbers above. Ours was acknowledged.
     pub(crate) heard_fin: bool,
     pub(crate) said_fin: bool,
     /// Bytes of the buffers for each direction.
@@ -73,7 +72,7 @@ pub(crate) struct Birth {
     pub(crate) send: usize,
 }
 
-/// What smoltcp wants to say, as it is on the wire: our sequence numbers, and the window in bytes.
+/// What smoltcp wants to say, and its window in bytes.
 pub(crate) struct Said<'a> {
     pub(crate) segment: Segment<'a>,
     pub(crate) window: u32,
@@ -114,15 +113,15 @@ impl Engine {
             Segment { flags: SYN | ACK, seq: first, ack: iss, window: u16::MAX, options, payload: &[] };
         self.show(now, &mut live, &accepted);
         self.swallow(now, &mut live)?;
-        let mut next = self.warm(now, &mut live, birth, iss)?;
-        live.shift = birth.ours - next;
+        live.own = iss;
         if birth.said_fin {
             live.close();
-            next = self.swallow(now, &mut live)? - live.shift;
+            live.sender.finish();
+            self.swallow(now, &mut live)?;
+            self.show(now, &mut live, &plain(birth, iss + 1));
         }
-        let last = plain(birth, next, field(birth.window, birth.scale));
-        self.show(now, &mut live, &last);
         if birth.heard_fin {
+            let last = plain(birth, iss + u32::from(birth.said_fin));
             self.show(now, &mut live, &Segment { flags: FIN | ACK, ..last });
             self.swallow(now, &mut live)?;
         }
@@ -131,36 +130,17 @@ impl Engine {
 
     fn call(&mut self, birth: &Birth) -> Option<Live> {
         let buffer = |bytes: usize| tcp::SocketBuffer::new(vec![0; bytes]);
-        let mut socket = tcp::Socket::new(buffer(birth.receive), buffer(birth.send));
-        socket.set_nagle_enabled(false);
-        socket.set_congestion_control(tcp::CongestionControl::Reno);
+        let mut socket = tcp::Socket::new(buffer(birth.receive), buffer(0));
         let theirs = (IpAddress::Ipv4(THEIRS), PORT);
         socket.connect(self.interface.context(), theirs, (IpAddress::Ipv4(OURS), PORT)).ok()?;
         Some(Live::new(socket, birth))
     }
 
-    /// Lets smoltcp's congestion window grow to ten segments: it starts with 2,048 bytes and has no setter. The filler
-    /// never leaves. Returns smoltcp's next sequence number.
-    fn warm(&mut self, now: Instant, live: &mut Live, birth: &Birth, mut next: Seq) -> Option<Seq> {
-        let step = u32::from(birth.mss.max(1));
-        let wanted = INITIAL_SEGMENTS * usize::from(birth.mss);
-        let mut missing = wanted.saturating_sub(2048);
-        while missing > 0 {
-            live.fill(missing);
-            let end = self.swallow(now, live)?;
-            missing = missing.saturating_sub(usize::try_from(end - next).ok()?);
-            while next != end {
-                next = next + step.min(end - next);
-                self.show(now, live, &plain(birth, next, field(u32::from(u16::MAX), birth.scale)));
-            }
-        }
-        Some(next)
-    }
-
     /// Shows a segment to a connection. Its answer, if it has one, is [`Engine::said`].
     pub(crate) fn feed(&mut self, now: Instant, live: &mut Live, segment: &Segment<'_>) {
-        let ack = segment.ack - live.shift;
-        self.show(now, live, &Segment { ack, ..*segment });
+        let ack = live.own + u32::from(live.sender.is_finished());
+        let (window, options) = (u16::MAX, Options::default());
+        self.show(now, live, &Segment { ack, window, options, ..*segment });
     }
 
     fn show(&mut self, now: Instant, live: &mut Live, segment: &Segment<'_>) {
@@ -191,14 +171,19 @@ impl Engine {
         result != PollResult::None && self.slot.spoken
     }
 
-    /// What was said last.
+    /// The same, but an acknowledgement that waits for company is said at once: it has some.
+    pub(crate) fn ask_all(&mut self, now: Instant, live: &mut Live) -> bool {
+        self.ask(now + DELAY, live)
+    }
+
+    /// What was said last. Its number and flags mean nothing.
     pub(crate) fn said(&self, live: &Live) -> Option<Said<'_>> {
         if !self.slot.spoken {
             return None;
         }
         let segment = Segment::read(self.slot.leaving.get(20..)?)?;
         let window = u32::from(segment.window) << live.scale;
-        Some(Said { segment: Segment { seq: segment.seq + live.shift, ..segment }, window })
+        Some(Said { segment, window })
     }
 
     /// Lets a connection speak to nobody. Returns the end of what it said.
@@ -219,8 +204,9 @@ impl Engine {
     }
 }
 
-fn plain(birth: &Birth, ack: Seq, window: u16) -> Segment<'static> {
-    Segment { flags: ACK, seq: birth.theirs, ack, window, options: Options::default(), payload: &[] }
+fn plain(birth: &Birth, ack: Seq) -> Segment<'static> {
+    let (window, options) = (u16::MAX, Options::default());
+    Segment { flags: ACK, seq: birth.theirs, ack, window, options, payload: &[] }
 }
 
 /// A window as it stands in a segment, never more than it is.
@@ -270,7 +256,6 @@ impl Device for Slot {
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = LONGEST;
         capabilities.checksum = ChecksumCapabilities::ignored();
-        capabilities.segmentation.tcpv4 = NonZeroUsize::new(LONGEST);
         capabilities
     }
 }

@@ -1,6 +1,7 @@
-//! A connection that is awake: a smoltcp socket and how its numbers relate to those on the wire.
+//! A connection that is awake: a smoltcp socket that hears, and what we say.
 
 use super::engine::{Birth, sockets};
+use super::send::Sender;
 use crate::wire::Seq;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
@@ -11,13 +12,14 @@ pub(crate) use tcp::State;
 pub(crate) struct Live {
     pub(crate) sockets: SocketSet<'static>,
     handle: SocketHandle,
-    /// What is added to smoltcp's sequence numbers to get ours.
-    pub(crate) shift: u32,
+    /// The number of smoltcp's that it believes to be its next: it has nothing to say but a FIN.
+    pub(crate) own: Seq,
+    /// What we say.
+    pub(crate) sender: Sender,
     /// smoltcp's window scale, which follows its buffer and not the handshake.
     pub(crate) scale: u8,
     /// The first byte past the window that smoltcp last gave.
     pub(crate) edge: Seq,
-    ours: Seq,
     theirs: Seq,
 }
 
@@ -27,10 +29,10 @@ impl Live {
         Self {
             sockets,
             handle,
-            shift: 0,
+            own: Seq(0),
+            sender: Sender::new(birth.ours, birth.mss, birth.send),
             scale: 0,
             edge: birth.theirs,
-            ours: birth.ours,
             theirs: birth.theirs,
         }
     }
@@ -49,13 +51,7 @@ impl Live {
 
     /// Bytes of memory that it takes.
     pub(crate) fn cost(&self) -> usize {
-        cost(self.socket().recv_capacity(), self.socket().send_capacity())
-    }
-
-    /// Queues filler until `bytes` of it wait.
-    pub(crate) fn fill(&mut self, bytes: usize) {
-        let missing = bytes.saturating_sub(self.unacknowledged());
-        let _ = self.socket_mut().send(|room| (room.len().min(missing), ()));
+        cost(self.socket().recv_capacity(), self.sender.capacity())
     }
 
     pub(crate) fn read(&mut self, into: &mut [u8]) -> usize {
@@ -74,38 +70,18 @@ impl Live {
         all
     }
 
-    pub(crate) fn write(&mut self, from: &[u8]) -> usize {
-        let written = self.socket_mut().send_slice(from).unwrap_or(0);
-        self.ours = self.ours + u32::try_from(written).unwrap_or(0);
-        written
-    }
-
     pub(crate) fn close(&mut self) {
+        self.sender.close();
         self.socket_mut().close();
-    }
-
-    /// Closes our half, but not before all is acknowledged if the peer has closed its own: in LAST-ACK smoltcp counts no
-    /// acknowledgements, so what is lost then is lost for long.
-    pub(crate) fn close_in_time(&mut self) {
-        if self.state() != State::CloseWait || self.unacknowledged() == 0 {
-            self.close();
-        }
     }
 
     pub(crate) fn unread(&self) -> usize {
         self.socket().recv_queue()
     }
 
-    pub(crate) fn unacknowledged(&self) -> usize {
-        self.socket().send_queue()
-    }
-
-    pub(crate) fn room(&self) -> usize {
-        self.socket().send_capacity().saturating_sub(self.socket().send_queue())
-    }
-
-    pub(crate) fn capacities(&self) -> (usize, usize) {
-        (self.socket().recv_capacity(), self.socket().send_capacity())
+    /// Bytes of the receive buffer.
+    pub(crate) fn capacity(&self) -> usize {
+        self.socket().recv_capacity()
     }
 
     /// The next byte that we expect, or the one after the peer's FIN.
@@ -114,19 +90,9 @@ impl Live {
         self.theirs + unread + u32::from(self.heard_all())
     }
 
-    /// The first byte that the peer has not acknowledged.
-    pub(crate) fn una(&self) -> Seq {
-        let unacknowledged = u32::try_from(self.unacknowledged()).unwrap_or(0);
-        self.ours - unacknowledged + u32::from(self.fin_is_acknowledged())
-    }
-
     /// True once the peer's FIN has arrived in its place.
     pub(crate) fn heard_all(&self) -> bool {
         matches!(self.state(), State::CloseWait | State::Closing | State::LastAck | State::TimeWait)
-    }
-
-    fn fin_is_acknowledged(&self) -> bool {
-        matches!(self.state(), State::FinWait2 | State::TimeWait)
     }
 }
 

@@ -4,7 +4,10 @@
 //! side wakes it with buffers of the right size. The record also judges what the socket never sees.
 
 pub(crate) mod engine;
+mod heard;
 pub(crate) mod live;
+mod pace;
+pub(crate) mod send;
 
 use crate::account::Account;
 use crate::gate::verdict::View;
@@ -23,8 +26,9 @@ pub(crate) const SCALE: u8 = 7;
 pub(crate) const RECEIVE: usize = 16 * 1024;
 /// Bytes of the smallest send buffer: two segments and a bit.
 pub(crate) const SEND: usize = 4 * 1024;
-/// Bytes of the largest buffer of either direction.
+/// Bytes of the largest receive buffer, and of the largest for what we say.
 pub(crate) const LARGEST: usize = 512 * 1024;
+pub(crate) const LONGEST: usize = 4 << 20;
 /// After so long a timestamp of the peer says nothing about what is new (RFC 7323 §5.5).
 const STAMP_LIFE: Duration = Duration::from_secs(24 * 24 * 3600);
 
@@ -65,8 +69,6 @@ pub(crate) struct Flow {
     /// It was put to sleep after the peer's FIN, or after ours.
     pub(crate) heard_fin: bool,
     said_fin: bool,
-    /// It waits for its send buffer to be empty, to be born again with a larger one.
-    pub(crate) growing: bool,
     /// When the peer was last heard, and when it last took something or had nothing to take.
     pub(crate) heard: Instant,
     pub(crate) progress: Instant,
@@ -75,12 +77,6 @@ pub(crate) struct Flow {
     pub(crate) challenged: Option<Instant>,
     /// Probes that were not answered.
     pub(crate) probes: u8,
-    /// smoltcp was reminded of what it forgot since the peer was last heard: once is enough.
-    pub(crate) reminded: bool,
-    /// How often the gate had to push what is lost since the peer last took something.
-    pub(crate) pushes: u8,
-    /// Milliseconds to the peer and back: the longest of late, as timestamps tell.
-    pub(crate) rtt: u32,
     /// Bytes that came when nobody was there to read them.
     pub(crate) discarded: usize,
     /// Sizes of the buffers that it should be born with.
@@ -138,9 +134,9 @@ impl Peer {
         }
     }
 
-    /// The window as a field of a segment.
-    pub(crate) fn field(&self) -> u16 {
-        engine::field(self.window, self.scale.unwrap_or(0))
+    /// The first byte that it does not take.
+    pub(crate) fn edge(&self) -> Seq {
+        self.told.1 + self.window
     }
 
     /// Takes the window of a segment, unless a later one has told it already: of two that say the same, one of which
@@ -182,15 +178,11 @@ impl Flow {
             closing: false,
             heard_fin: false,
             said_fin: false,
-            growing: false,
             heard: now,
             progress: now,
             stirred: false,
             challenged: None,
             probes: 0,
-            reminded: false,
-            pushes: 0,
-            rtt: 0,
             discarded: 0,
             receive: u32::try_from(RECEIVE).unwrap_or(0),
             send: u32::try_from(SEND).unwrap_or(0),
@@ -207,7 +199,7 @@ impl Flow {
     /// What the gate has to know to judge a segment.
     pub(crate) fn view(&self, now: Instant) -> View {
         let (expected, una) = match &self.life {
-            Life::Live(live) => (live.expected(), live.una()),
+            Life::Live(live) => (live.expected(), live.sender.una()),
             _ => (self.expected, self.una),
         };
         let fresh = |(stamp, at): (u32, Instant)| (now - at < STAMP_LIFE).then_some(stamp);
@@ -220,12 +212,11 @@ impl Flow {
         let promised = self.edge.past(self.expected).next_power_of_two();
         let size = |bytes: u32| usize::try_from(bytes).unwrap_or(0).min(LARGEST);
         Birth {
-            ours: self.sent - u32::from(self.said_fin),
+            ours: self.sent,
             theirs: self.expected - u32::from(self.heard_fin),
             mss: self.mss,
             scale: self.peer.scale.unwrap_or(0),
             sack: self.peer.sack,
-            window: self.peer.window,
             heard_fin: self.heard_fin,
             said_fin: self.said_fin,
             receive: size(self.receive.max(promised)),
@@ -238,12 +229,6 @@ impl Flow {
         self.heard = now;
         self.probes = 0;
         self.peer.widen(segment);
-        if let (Some(stamps), Some(ours)) = (segment.options.stamps, self.stamps(now))
-            && segment.ack.is_after(self.una)
-        {
-            let rtt = ours.value.wrapping_sub(stamps.echo).min(10_000);
-            self.rtt = rtt.max(self.rtt / 8 * 7);
-        }
         if segment.len() > 0 {
             self.high = self.high.later(segment.end());
         }
@@ -276,17 +261,16 @@ impl Flow {
         let expected = live.expected();
         matches!(live.state(), State::Established | State::CloseWait | State::FinWait2)
             && live.unread() == 0
-            && live.unacknowledged() == 0
+            && !live.sender.is_owed()
             && self.acked == expected
             && !self.high.is_after(expected)
-            && live.una() == self.sent
-            && !(self.closing && live.state() == State::CloseWait)
+            && live.sender.una() == self.sent
     }
 
     /// Puts it to sleep: the socket is thrown away.
     pub(crate) fn rest(&mut self) {
         if let Life::Live(live) = &self.life {
-            (self.expected, self.una) = (live.expected(), live.una());
+            (self.expected, self.una) = (live.expected(), live.sender.una());
             (self.heard_fin, self.said_fin) = (live.heard_all(), live.state() == State::FinWait2);
             self.life = Life::Rest;
         }
@@ -295,10 +279,7 @@ impl Flow {
     /// True if the peer has something of ours that it has not acknowledged, or should have.
     pub(crate) fn is_owed(&self) -> bool {
         match &self.life {
-            Life::Live(live) => {
-                let fin = matches!(live.state(), State::FinWait1 | State::Closing | State::LastAck);
-                live.unacknowledged() > 0 || fin
-            }
+            Life::Live(live) => live.sender.is_owed(),
             _ => false,
         }
     }

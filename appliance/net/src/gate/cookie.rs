@@ -57,7 +57,7 @@ pub(crate) fn options(mss: u16, stamps: Option<Stamps>) -> Options {
     let Some(stamps) = stamps else { return Options { mss: Some(mss), ..Options::default() } };
     let scale = stamps.echo & NO_SCALE;
     let scale = u8::try_from(scale).ok().filter(|scale| *scale <= 14);
-    Options { mss: Some(mss), scale, sack_ok: stamps.echo & SACK != 0, stamps: Some(stamps), sack: None }
+    Options { mss: Some(mss), scale, sack_ok: stamps.echo & SACK != 0, stamps: Some(stamps), sack: [None; 3] }
 }
 
 #[cfg(test)]

@@ -74,14 +74,14 @@ impl Stack {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let largest = self.largest();
+        let (largest, _) = self.largest();
         let Some(flow) = self.flows.get_mut(number) else { return Poll::Ready(Ok(0)) };
         match &mut flow.life {
             Life::Over(why) => return Poll::Ready(Err((*why).into())),
             Life::Done => return Poll::Ready(Ok(0)),
             Life::Rest if flow.heard_fin => return Poll::Ready(Ok(0)),
             Life::Live(live) => {
-                let (unread, (room, _)) = (live.unread(), live.capacities());
+                let (unread, room) = (live.unread(), live.capacity());
                 let read = live.read(into);
                 if unread > room / 2 && room < largest {
                     flow.receive = u32::try_from((room * 4).min(largest)).unwrap_or(flow.receive);
@@ -113,32 +113,37 @@ impl Stack {
             _ if flow.closing => return broken(),
             _ if from.is_empty() => return Poll::Ready(Ok(0)),
             Life::Calling { .. } => return wait(flow, context),
-            Life::Live(_) if flow.is_stalled() => return wait(flow, context),
-            Life::Live(_) if flow.growing && flow.is_quiet() => self.rest(number),
-            Life::Live(_) | Life::Rest => {}
-        }
-        if let Some(flow) = self.flows.get_mut(number) {
-            flow.growing = false;
-            flow.expect_to_send(from.len());
+            Life::Live(_) | Life::Rest => flow.expect_to_send(from.len()),
         }
         if self.awake(number).is_none() {
             return self.no_room(number);
         }
-        let largest = self.largest();
+        self.widen(number, from.len());
         let Some(flow) = self.flows.get_mut(number) else { return broken() };
         let owed = flow.is_owed();
         let Life::Live(live) = &mut flow.life else { return broken() };
         if !matches!(live.state(), State::Established | State::CloseWait) {
             return broken();
         }
-        let written = live.write(from);
+        let written = live.sender.write(from);
         flow.stirred |= !owed;
         if written == 0 {
-            flow.grow(largest);
             return wait(flow, context);
         }
         self.tell_news(number);
         Poll::Ready(Ok(written))
+    }
+
+    /// Gives a connection more room for what it says, if `bytes` do not fit and more may be on its way.
+    fn widen(&mut self, number: usize, bytes: usize) {
+        let ((_, longest), left) = (self.largest(), self.budget.saturating_sub(self.committed()));
+        let Some(flow) = self.flows.get_mut(number) else { return };
+        let Life::Live(live) = &mut flow.life else { return };
+        let (has, wanted) = (live.sender.capacity(), live.sender.wanted().min(longest));
+        if live.sender.room() < bytes && wanted > has && wanted - has <= left {
+            live.sender.widen(wanted);
+            self.used += wanted - has;
+        }
     }
 
     /// A connection that cannot be woken because there is no memory ends: its task cannot wait for others to finish.
@@ -162,7 +167,7 @@ impl Stack {
         let Some(live) = self.awake(number) else {
             return self.reset(number, io::ErrorKind::OutOfMemory);
         };
-        live.close_in_time();
+        live.close();
         if let Some(flow) = self.flows.get_mut(number) {
             flow.stirred |= !owed;
         }
@@ -198,22 +203,6 @@ fn wait(flow: &mut Flow, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
 }
 
 impl Flow {
-    /// True while a connection that wants a larger buffer waits for the old one to be empty.
-    fn is_stalled(&self) -> bool {
-        let Life::Live(live) = &self.life else { return false };
-        self.growing && live.unacknowledged() > 0
-    }
-
-    /// A write did not fit: there should be more room.
-    fn grow(&mut self, largest: usize) {
-        let Life::Live(live) = &self.life else { return };
-        let (_, send) = live.capacities();
-        if send < largest {
-            self.send = u32::try_from((send * 4).min(largest)).unwrap_or(self.send);
-            self.growing = true;
-        }
-    }
-
     /// The first write after a rest says how much room it needs.
     fn expect_to_send(&mut self, bytes: usize) {
         if matches!(self.life, Life::Rest) {

@@ -14,7 +14,7 @@ use crate::account::Above;
 use crate::alarms::Alarms;
 use crate::config::{BadConfig, Config, Figures, Keys};
 use crate::flow::engine::Engine;
-use crate::flow::{Flow, LARGEST};
+use crate::flow::{Flow, LARGEST, LONGEST};
 use crate::gate::{cache::Cache, limit::Limit, sources::Sources, wait::Waiting};
 use crate::house::{neighbours::Neighbours, office::Office, places::Addresses};
 use crate::out::Out;
@@ -72,8 +72,9 @@ pub(crate) struct Stack {
     record: usize,
     /// What is held above beyond that.
     pub(crate) above: Rc<Above>,
-    /// Bytes of the largest buffer of a connection.
+    /// Bytes of the largest buffers of a connection: of what it hears, and of what we say.
     largest: usize,
+    longest: usize,
     /// Where the next look around begins.
     hand: usize,
     figures: Figures,
@@ -122,6 +123,7 @@ impl Stack {
             record: RECORD.saturating_add(config.above),
             above: Above::new(config.above, config.meter),
             largest: (config.budget / 64).clamp(SMALLEST, LARGEST),
+            longest: (config.budget / 64).clamp(SMALLEST, LONGEST),
             hand: 0,
             budget: config.budget.saturating_sub(2 * halves * HALF),
             figures: Figures::default(),

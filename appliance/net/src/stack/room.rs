@@ -30,9 +30,10 @@ impl Stack {
         self.used.saturating_add(self.above.more())
     }
 
-    /// Bytes of the largest buffer that a connection may have now: when half of the room is taken, none grows.
-    pub(super) fn largest(&self) -> usize {
-        if self.committed() > self.budget / 2 { RECEIVE } else { self.largest }
+    /// Bytes of the largest buffers that a connection may have now: when half of the room is taken, none grows.
+    pub(super) fn largest(&self) -> (usize, usize) {
+        let crowded = self.committed() > self.budget / 2;
+        if crowded { (RECEIVE, RECEIVE) } else { (self.largest, self.longest) }
     }
 
     /// Makes `bytes` of room: whoever has held most for longest and done nothing goes first.

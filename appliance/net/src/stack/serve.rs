@@ -2,11 +2,12 @@
 
 use super::Stack;
 use crate::flow::live::State;
+use crate::flow::send::Due;
 use crate::flow::{Flow, Life, Owner, RECEIVE, SEND};
 use crate::gate::limit;
 use crate::gate::verdict::{Verdict, judge};
 use crate::house::report::{Report, Trouble};
-use crate::wire::{ACK, FIN, Options, RST, Segment};
+use crate::wire::{ACK, FIN, Options, PSH, RST, Segment};
 use core::task::Waker;
 use core::time::Duration;
 use std::io;
@@ -18,8 +19,6 @@ const BREATH: usize = 16;
 const DOZE: Duration = Duration::from_millis(200);
 /// How long a peer may take nothing of what it is owed, and how long it may take over the rest when nobody reads any more.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long something is on its way before it is pushed: longer than smoltcp waits first.
-const PUSH: Duration = Duration::from_millis(2500);
 /// How long we wait for anything to be taken, or for the other half to be closed, when nobody reads any more.
 const LINGER: Duration = Duration::from_secs(60);
 /// How much may come after nobody reads any more.
@@ -30,6 +29,8 @@ const PROBE: Duration = Duration::from_secs(30);
 const PROBES: u8 = 5;
 /// When a connection is stuck: what it has sent was not taken for so long.
 const STUCK: Duration = Duration::from_secs(1);
+/// How soon a connection is looked at again at the earliest.
+const LATER: Duration = Duration::from_millis(1);
 
 impl Stack {
     /// Takes a segment to a connection: the gate judges, then smoltcp may see it.
@@ -85,8 +86,8 @@ impl Stack {
     fn let_in(&mut self, number: usize, segment: &Segment<'_>) {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(number) else { return };
+        let before = flow.peer.window;
         flow.note(segment, now);
-        flow.reminded = false;
         if segment.len() == 0 && matches!(flow.life, Life::Rest) {
             return;
         }
@@ -94,36 +95,61 @@ impl Stack {
             return;
         }
         let Some(flow) = self.flows.get_mut(number) else { return };
+        let finished = flow.hear(segment, before, now);
         let Life::Live(live) = &mut flow.life else { return };
-        // smoltcp cuts what is past its window, but would still believe the FIN at the end of it.
-        let past = segment.end().is_after(live.edge);
-        let flags = if past { segment.flags & !FIN } else { segment.flags };
-        let window = flow.peer.field();
-        let una = live.una();
-        self.engine.feed(now, live, &Segment { flags, window, options: Options::default(), ..*segment });
-        if live.una() != una {
-            (flow.progress, flow.pushes, flow.una) = (now, 0, live.una());
+        if segment.len() > 0 || finished {
+            // smoltcp cuts what is past its window, but would still believe the FIN at the end of it.
+            let past = segment.end().is_after(live.edge);
+            let flags = if past { segment.flags & !FIN } else { segment.flags };
+            self.engine.feed(now, live, &Segment { flags, ..*segment });
+            self.speak(number);
         }
-        self.speak(number);
         self.tell_news(number);
     }
 
-    /// Sends what smoltcp has just said.
+    /// Sends the acknowledgement that smoltcp has just said. Its FIN is said by our sender.
     fn speak(&mut self, number: usize) {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(number) else { return };
         let Life::Live(live) = &flow.life else { return };
         let Some(said) = self.engine.said(live) else { return };
-        if said.segment.has(RST) {
+        let (ack, sack) = (said.segment.ack, said.segment.options.sack);
+        let news = ack != flow.acked || (ack + said.window).is_after(flow.edge);
+        if said.segment.has(RST) || (said.segment.has(FIN) && !news) {
             return;
         }
-        let stamps = flow.stamps(now);
-        let sack = said.segment.options.sack;
-        let options = Options { stamps, sack, ..Options::default() };
-        let window = flow.give(said.segment.ack, said.window);
-        flow.sent = flow.sent.later(said.segment.end());
-        let segment = Segment { window, options, ..said.segment };
-        self.out.segment(now, &mut self.neighbours, &flow.ends, &segment, flow.mss);
+        let options = Options { stamps: flow.stamps(now), sack, ..Options::default() };
+        let window = flow.give(ack, said.window);
+        let (ends, seq) = (flow.ends, flow.sent);
+        self.say(&ends, &Segment { flags: ACK, seq, ack, window, options, payload: &[] });
+    }
+
+    /// Sends the next piece of what we have to say, with an acknowledgement if one was due. False if there is none.
+    fn say_piece(&mut self, number: usize) -> bool {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(number) else { return false };
+        let (edge, acked) = (flow.peer.edge(), flow.acked);
+        let Some(live) = flow.live() else { return false };
+        let Some(piece) = live.sender.piece(edge) else { return false };
+        let due = acked != live.expected() && self.engine.ask_all(now, live);
+        if let (true, Some(said)) = (due, self.engine.said(live)) {
+            flow.give(said.segment.ack, said.window);
+        }
+        let (view, options) = (flow.view(now), Options { stamps: flow.stamps(now), ..Options::default() });
+        let window = flow.give(view.expected, view.edge.past(view.expected));
+        let (ends, mss) = (flow.ends, flow.mss);
+        let Some(live) = flow.live() else { return false };
+        let flags = match (piece.fin, live.sender.is_last(&piece)) {
+            (true, _) => ACK | FIN,
+            (false, true) => ACK | PSH,
+            (false, false) => ACK,
+        };
+        let (seq, ack, payload) = (piece.from, view.expected, live.sender.part(&piece));
+        let segment = Segment { flags, seq, ack, window, options, payload };
+        self.out.segment(now, &mut self.neighbours, &ends, &segment, mss);
+        live.sender.said(now, &piece);
+        flow.sent = flow.sent.later(piece.until);
+        true
     }
 
     /// Hears what became of a segment on its way. That it carries less than ways do is believed only when nothing has
@@ -150,7 +176,11 @@ impl Stack {
         if under_way && mss < usize::from(flow.mss) {
             flow.mss = u16::try_from(mss).unwrap_or(flow.mss);
             self.figures.narrowed += 1;
-            self.push(number);
+            let mss = flow.mss;
+            if let Some(live) = flow.live() {
+                live.sender.narrow(mss);
+            }
+            self.tell_news(number);
         }
     }
 
@@ -175,29 +205,30 @@ impl Stack {
         self.settle(number);
     }
 
-    /// Sends what smoltcp wants to say, as long as there is room.
+    /// Sends what there is to say, as long as there is room.
     fn listen_to(&mut self, number: usize) {
         for _ in 0..BREATH {
-            let now = self.now;
-            let room = self.out.has_room();
-            let Some(flow) = self.flows.get_mut(number) else { return };
-            let closing = flow.closing;
-            let Some(live) = flow.live() else { return };
-            if closing {
-                live.close_in_time();
-            }
-            if matches!(live.state(), State::TimeWait | State::Closed) {
+            let state = self.flows.get_mut(number).and_then(Flow::live).map(|live| live.state());
+            if matches!(state, None | Some(State::TimeWait | State::Closed)) {
                 return;
             }
-            if !room {
+            if !self.out.has_room() {
                 break;
             }
-            if !self.engine.ask(now, live) {
-                return;
+            if !self.say_piece(number) {
+                return self.acknowledge(number);
             }
-            self.speak(number);
         }
         self.tell_news(number);
+    }
+
+    /// Sends an acknowledgement if smoltcp thinks that it is time for one.
+    fn acknowledge(&mut self, number: usize) {
+        let now = self.now;
+        let Some(live) = self.flows.get_mut(number).and_then(Flow::live) else { return };
+        if self.engine.ask(now, live) {
+            self.speak(number);
+        }
     }
 
     /// Wakes who waits, ends what is over, and sets the next alarm.
@@ -240,9 +271,10 @@ impl Stack {
             self.reset(number, io::ErrorKind::TimedOut);
             return false;
         }
-        if flow.next_push().is_some_and(|at| at <= now) {
-            flow.pushes += 1;
-            self.push(number);
+        match flow.live().and_then(|live| live.sender.ring(now)) {
+            Some(Due::Speech) => self.listen_to(number),
+            Some(Due::Probe) => self.probe(number),
+            None => {}
         }
         let Some(flow) = self.flows.get_mut(number) else { return false };
         if flow.next_probe().is_some_and(|at| at <= now) {
@@ -264,78 +296,22 @@ impl Stack {
 
     /// When this connection has to be looked at again, if nothing happens before.
     fn next_alarm(&mut self, number: usize) -> Option<Instant> {
-        let flow = self.flows.get(number)?;
+        let now = self.now;
+        let flow = self.flows.get_mut(number)?;
         let doze = flow.is_quiet().then(|| flow.heard.max(flow.progress) + DOZE);
-        let limits = [flow.patience_ends(), flow.next_probe(), flow.next_push(), doze];
-        let own = match &flow.life {
+        let limits = [flow.patience_ends(), flow.next_probe(), doze];
+        let own = match &mut flow.life {
             Life::Calling { next, .. } => return Some(*next),
             Life::Live(live) if matches!(live.state(), State::TimeWait | State::Closed) => None,
-            // What it would say at once has been heard already, or there was no room and it has news.
-            Life::Live(_) => self.own_alarm(number),
+            // What would be said at once was said already, or there was no room and it has news.
+            Life::Live(live) => {
+                let own = [self.engine.deadline(now, live), live.sender.deadline(now)];
+                own.into_iter().flatten().min().map(|at| at.max(now + LATER))
+            }
             Life::Rest => None,
             Life::Over(_) | Life::Done => return None,
         };
         limits.into_iter().chain([own]).flatten().min()
-    }
-}
-
-impl Stack {
-    /// When smoltcp wants to speak. What it would say at once has been heard already, or there was no room for it.
-    ///
-    /// smoltcp can forget its timer: when it wants to repeat something and the window was closed meanwhile, and when a
-    /// closed window opens while something is on its way.
-    fn own_alarm(&mut self, number: usize) -> Option<Instant> {
-        let now = self.now;
-        let flow = self.flows.get_mut(number)?;
-        let owed = flow.is_owed() && !flow.reminded;
-        let live = flow.live()?;
-        let mut at = self.engine.deadline(now, live);
-        if at.is_none() && owed {
-            flow.reminded = true;
-            self.remind(number);
-            at = self.engine.deadline(now, self.flows.get_mut(number)?.live()?);
-        }
-        at.map(|at| at.max(now + Duration::from_millis(1)))
-    }
-
-    /// Repeats what seems lost. A lost FIN is repeated here. A closed window is probed here: smoltcp's own probe is
-    /// empty, and so never answered, when all that it has is on its way.
-    fn push(&mut self, number: usize) {
-        let Some(flow) = self.flows.get_mut(number) else { return };
-        let shut = flow.peer.window == 0;
-        let Some(live) = flow.live() else { return };
-        if live.unacknowledged() == 0 {
-            self.say_fin(number);
-        } else if shut {
-            self.probe(number);
-        } else {
-            self.remind(number);
-        }
-    }
-
-    fn say_fin(&mut self, number: usize) {
-        let now = self.now;
-        let Some(flow) = self.flows.get_mut(number) else { return };
-        let (view, options) = (flow.view(now), Options { stamps: flow.stamps(now), ..Options::default() });
-        let window = flow.give(view.expected, view.edge.past(view.expected));
-        let (ends, seq, ack) = (flow.ends, view.una, view.expected);
-        self.say(&ends, &Segment { flags: FIN | ACK, seq, ack, window, options, payload: &[] });
-    }
-
-    /// Shows smoltcp the last acknowledgement three times over, after one with another window that makes them the
-    /// first, the second and the third: it repeats the first segment, or starts to probe a closed window.
-    fn remind(&mut self, number: usize) {
-        let now = self.now;
-        let Some(flow) = self.flows.get_mut(number) else { return };
-        let (window, expected) = (flow.peer.field(), flow.view(now).expected);
-        let Some(live) = flow.live() else { return };
-        let (ack, options) = (live.una(), Options::default());
-        let again = Segment { flags: ACK, seq: expected, ack, window, options, payload: &[] };
-        self.engine.feed(now, live, &Segment { window: window ^ 1, ..again });
-        for _ in 0..4 {
-            self.engine.feed(now, live, &again);
-        }
-        self.tell_news(number);
     }
 }
 
@@ -352,12 +328,22 @@ impl Flow {
         self.is_owed().then(|| self.progress + PATIENCE)
     }
 
-    /// When to push what seems lost. smoltcp repeats it too, but once it has waited long it waits long for ever: it
-    /// learns nothing from what was repeated.
-    fn next_push(&self) -> Option<Instant> {
-        let Life::Live(_) = &self.life else { return None };
-        let base = Duration::from_millis(u64::from(self.rtt) * 3).max(PUSH);
-        self.is_owed().then(|| self.progress + base * (1 << self.pushes.min(6)))
+    /// Takes what a segment acknowledges. True if that was our FIN.
+    fn hear(&mut self, segment: &Segment<'_>, before: u32, now: Instant) -> bool {
+        let stamps = segment.options.stamps.zip(self.stamps(now));
+        let echoed = stamps.map(|(theirs, ours)| ours.value.wrapping_sub(theirs.echo));
+        let echoed = echoed.map(|millis| Duration::from_millis(millis.min(60_000).into()));
+        let Life::Live(live) = &mut self.life else { return false };
+        let again = segment.len() == 0 && self.peer.window == before;
+        if before == 0 && self.peer.window > 0 {
+            live.sender.opened();
+        }
+        let was = live.sender.is_finished();
+        let ranges = segment.options.sack.into_iter().flatten().filter(|_| self.peer.sack);
+        if live.sender.hear(now, segment.ack, ranges, again, echoed) {
+            (self.progress, self.una) = (now, live.sender.una());
+        }
+        live.sender.is_finished() != was
     }
 
     /// When to ask this peer whether it lives. Who owes us an acknowledgement is judged by that.
@@ -372,12 +358,10 @@ impl Flow {
         (self.receive, self.send) = (small(RECEIVE), small(SEND));
     }
 
-    /// True if it should be born again with more room.
+    /// True if it should be born again with more room to hear.
     fn wants_to_grow(&self) -> bool {
         let Life::Live(live) = &self.life else { return false };
-        let (receive, send) = live.capacities();
-        let birth = self.birth();
-        birth.receive > receive || birth.send > send
+        self.birth().receive > live.capacity()
     }
 }
 
@@ -389,7 +373,7 @@ fn wake_who_can(flow: &mut Flow) {
     if over || live.unread() > 0 || live.heard_all() {
         flow.reader.take().into_iter().for_each(Waker::wake);
     }
-    let room = live.room() > 0 && (!flow.growing || live.unacknowledged() == 0);
+    let room = live.sender.room() >= live.sender.capacity() / 3 || live.sender.waiting() == 0;
     if over || room || live.heard_all() {
         flow.writer.take().into_iter().for_each(Waker::wake);
     }

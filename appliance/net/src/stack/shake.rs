@@ -47,7 +47,7 @@ impl Stack {
 
     /// The first step of a handshake: remembered if there is room, else baked into a cookie.
     fn arrive_syn(&mut self, ends: Ends, segment: &Segment<'_>) {
-        let options = Options { sack: None, ..segment.options };
+        let options = Options { sack: [None; 3], ..segment.options };
         let half = |ours| Half::new(ends, segment.seq, ours, segment.window, options);
         let spent = self.cache.is_spent(ends.remote.ip());
         if spent || self.cache.is_full() {
@@ -79,7 +79,7 @@ impl Stack {
             scale: half.options.scale.filter(|_| remembered).map(|_| SCALE),
             sack_ok: half.options.sack_ok && remembered,
             stamps,
-            sack: None,
+            sack: [None; 3],
         };
         let window = u16::try_from(RECEIVE).unwrap_or(u16::MAX);
         let answer =
@@ -278,7 +278,7 @@ impl Stack {
         let value = flow::clock(self.now).wrapping_add(flow.stamp_offset);
         let stamps = Some(Stamps { value, echo: 0 });
         let mss = Some(self.our_mss(&ends));
-        let options = Options { mss, scale: Some(SCALE), sack_ok: true, stamps, sack: None };
+        let options = Options { mss, scale: Some(SCALE), sack_ok: true, stamps, sack: [None; 3] };
         let window = u16::try_from(RECEIVE).unwrap_or(u16::MAX);
         self.say(&ends, &Segment { flags: SYN, seq, ack: Seq(0), window, options, payload: &[] });
     }

@@ -12,7 +12,7 @@ const SYN_OPTIONS: Options = Options {
     scale: Some(7),
     sack_ok: true,
     stamps: Some(Stamps { value: 1, echo: 0 }),
-    sack: None,
+    sack: [None; 3],
 };
 
 /// A SYN from somewhere.

@@ -176,7 +176,8 @@ fn killers_are_written() {
     }
 }
 
-const STAMPED: Options = Options { mss: Some(1460), scale: Some(7), sack_ok: true, stamps: None, sack: None };
+const STAMPED: Options =
+    Options { mss: Some(1460), scale: Some(7), sack_ok: true, stamps: None, sack: [None; 3] };
 
 fn killers() -> Vec<Vec<u8>> {
     let syn = Segment { flags: SYN, seq: Seq(7), ack: Seq(0), window: 1000, options: STAMPED, payload: &[] };

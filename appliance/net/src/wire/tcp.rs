@@ -44,8 +44,8 @@ pub(crate) struct Options {
     pub(crate) scale: Option<u8>,
     pub(crate) sack_ok: bool,
     pub(crate) stamps: Option<Stamps>,
-    /// The first range of a selective acknowledgement.
-    pub(crate) sack: Option<(Seq, Seq)>,
+    /// The first ranges of a selective acknowledgement.
+    pub(crate) sack: [Option<(Seq, Seq)>; 3],
 }
 
 /// A timestamp and the one that it answers.
@@ -138,7 +138,10 @@ impl Options {
             (2, 2) => self.mss = short(value, 0),
             (3, 1) => self.scale = value.first().map(|scale| (*scale).min(14)),
             (4, 0) => self.sack_ok = true,
-            (5, 8..) => self.sack = word(value, 0).map(Seq).zip(word(value, 4).map(Seq)),
+            (5, _) => {
+                let range = |at| word(value, at).map(Seq).zip(word(value, at + 4).map(Seq));
+                self.sack = [0, 8, 16].map(range);
+            }
             (8, 8) => {
                 let stamps = word(value, 0).zip(word(value, 4));
                 self.stamps = stamps.map(|(value, echo)| Stamps { value, echo });
@@ -163,8 +166,10 @@ impl Options {
             to.extend_from_slice(&value.to_be_bytes());
             to.extend_from_slice(&echo.to_be_bytes());
         }
-        if let Some((from, until)) = self.sack {
-            to.extend_from_slice(&[1, 1, 5, 10]);
+        if let Ok(len @ 1..) = u8::try_from(self.sack.iter().flatten().count()) {
+            to.extend_from_slice(&[1, 1, 5, 2 + 8 * len]);
+        }
+        for (from, until) in self.sack.iter().flatten() {
             to.extend_from_slice(&from.0.to_be_bytes());
             to.extend_from_slice(&until.0.to_be_bytes());
         }
@@ -174,11 +179,15 @@ impl Options {
     pub(crate) fn len(&self) -> usize {
         let word = |there: bool| if there { 4 } else { 0 };
         let pair = |there: bool| if there { 12 } else { 0 };
+        let ranges = match self.sack.iter().flatten().count() {
+            0 => 0,
+            some => 4 + 8 * some,
+        };
         word(self.mss.is_some())
             + word(self.scale.is_some())
             + word(self.sack_ok)
             + pair(self.stamps.is_some())
-            + pair(self.sack.is_some())
+            + ranges
     }
 }
 
@@ -242,7 +251,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_from_the_other_end() {
         let stamps = Some(Stamps { value: 7, echo: 8 });
-        let options = Options { mss: Some(1460), scale: Some(7), sack_ok: true, stamps, sack: None };
+        let options = Options { mss: Some(1460), scale: Some(7), sack_ok: true, stamps, sack: [None; 3] };
         let said =
             Segment { flags: SYN | ACK, seq: Seq(1), ack: Seq(2), window: 3, options, payload: b"odd" };
         for v6 in [false, true] {
