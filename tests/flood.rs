@@ -14,9 +14,8 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// Packets for each call of the kernel, and threads that call it: one alone came to 88,000 a second.
+/// Packets for each call of the kernel.
 const BATCH: usize = 256;
-const SENDERS: u64 = 3;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -55,7 +54,7 @@ fn main() {
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
-/// Each of the senders does its part.
+/// One thread came to 88,000 a second: each of them does its part, and half of the machine is for those who are flooded.
 fn flood(kind: &'static Kind, target: SocketAddrV4, count: u64, rate: f64) -> (u64, Duration) {
     if count == 0 {
         std::thread::spawn(|| {
@@ -63,12 +62,14 @@ fn flood(kind: &'static Kind, target: SocketAddrV4, count: u64, rate: f64) -> (u
             OVER.store(true, SeqCst);
         });
     }
-    let (start, parts) = (Instant::now(), SENDERS as f64);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let senders = (cores / 2).clamp(1, 4);
+    let start = Instant::now();
     let part = move |number: u64| {
-        std::thread::spawn(move || send(kind, target, number, count.div_ceil(SENDERS), rate / parts))
+        std::thread::spawn(move || send(kind, target, number, count.div_ceil(senders), rate / senders as f64))
     };
-    let senders: Vec<_> = (0..SENDERS).map(part).collect();
-    let sent = senders.into_iter().map(|sender| sender.join().expect("it ends")).sum();
+    let threads: Vec<_> = (0..senders).map(part).collect();
+    let sent = threads.into_iter().map(|sender| sender.join().expect("it ends")).sum();
     (sent, start.elapsed())
 }
 
