@@ -23,12 +23,15 @@ def checked_out(place):
     return folder
 
 
-# Runs a script that would offer ECDHE with CBC, and has it offer the same with GCM.
-AS_GCM = """import runpy, sys
-from tlslite.constants import CipherSuite
-CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA = CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+# Runs a script that takes the same samples each time; after GCM one that would offer ECDHE with CBC offers it with GCM.
+SAME = """import random, runpy, sys
+random.seed(2026)
 sys.argv = sys.argv[1:]
+if sys.argv[0] == "GCM":
+    from tlslite.constants import CipherSuite
+    CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA = CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+    sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -90,10 +93,10 @@ def heard(output):
 
 def run(python, folder, house, papers, line):
     words = [word.replace("PAPERS", papers) for word in line.words if word != "GCM"]
-    start = [python, "-c", AS_GCM] if "GCM" in line.words else [python]
+    start = [python, "-c", SAME, *(["GCM"] if "GCM" in line.words else [])]
     command = ["nice", "-n", "5", *start, f"scripts/{line.script}", "-h", "127.0.0.1", "-p", str(house.port), *words]
     try:
-        done = subprocess.run(command, cwd=folder, env=dict(os.environ, PYTHONPATH=folder), capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(command, cwd=folder, env=dict(os.environ, PYTHONPATH=folder, PYTHONHASHSEED="0"), capture_output=True, text=True, timeout=1800)
     except subprocess.TimeoutExpired:
         return "", ["it never ended"]
     output = done.stdout + done.stderr
