@@ -8,7 +8,9 @@ use core::fmt;
 use ring::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::{AttributeTypeAndValue, RelativeDistinguishedName, X509Name};
 
 /// The peer's certificate, described. It was verified before this was made.
 ///
@@ -22,7 +24,8 @@ pub struct Identity {
     pub issuer: Box<str>,
     /// The serial number in hexadecimal digits, without separators.
     pub serial: Box<str>,
-    /// The other names of the subject, each with its kind: `DNS:`, `email:`, `URI:`, `IP:`.
+    /// The other names of the subject, each with its kind: `DNS:`, `email:`, `URI:`, `IP:`. No comma stands in one without
+    /// a backslash before it.
     pub names: Box<[Box<str>]>,
     /// The last second of its validity, since 1970.
     pub not_after: i64,
@@ -65,8 +68,8 @@ impl Identity {
         let fingerprint = Fingerprint::of(der);
         match X509Certificate::from_der(der) {
             Ok((_, certificate)) => Self {
-                subject: text(&certificate.subject().to_string()),
-                issuer: text(&certificate.issuer().to_string()),
+                subject: text(&distinguished(certificate.subject())),
+                issuer: text(&distinguished(certificate.issuer())),
                 serial: text(&hexadecimal(certificate.raw_serial())),
                 names: names(&certificate),
                 not_after: certificate.validity().not_after.timestamp(),
@@ -106,6 +109,39 @@ pub(crate) fn printable(words: &str, most: usize) -> String {
     clean
 }
 
+/// A name with its parts in the order of the certificate. Whoever has it signed chooses its values: none of them may
+/// look like a part of its own, so what parts are told apart by is escaped within them.
+fn distinguished(name: &X509Name<'_>) -> String {
+    let part = |part: &AttributeTypeAndValue<'_>| {
+        let kind = part.attr_type();
+        let kind = oid2abbrev(kind, oid_registry()).map_or_else(|_| kind.to_id_string(), str::to_owned);
+        let value = part.as_str().map(escaped);
+        format!("{kind}={}", value.unwrap_or_else(|_| format!("#{}", hexadecimal(part.as_slice()))))
+    };
+    let together =
+        |parts: &RelativeDistinguishedName<'_>| parts.iter().map(part).collect::<Vec<_>>().join("+");
+    name.iter_rdn().map(together).collect::<Vec<_>>().join(", ")
+}
+
+/// A value as RFC 4514 (section 2.4) writes it; control characters are seen to where it is cut.
+fn escaped(value: &str) -> String {
+    let (start, end) = (value.len() - value.trim_start().len(), value.trim_end().len());
+    let mut written = String::with_capacity(value.len());
+    for (at, letter) in value.char_indices() {
+        let edge = (letter == '#' && at == 0) || (letter == ' ' && (at < start || at >= end));
+        if edge || ",+=\"\\<>;".contains(letter) {
+            written.push('\\');
+        }
+        written.push(letter);
+    }
+    written
+}
+
+/// A name in a list, where commas tell one from the next.
+fn listed(name: &str) -> String {
+    name.replace('\\', r"\\").replace(',', r"\,")
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -118,9 +154,9 @@ fn names(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {
 
 fn name(name: &GeneralName<'_>) -> Option<Box<str>> {
     let words = match name {
-        GeneralName::DNSName(name) => format!("DNS:{name}"),
-        GeneralName::RFC822Name(name) => format!("email:{name}"),
-        GeneralName::URI(name) => format!("URI:{name}"),
+        GeneralName::DNSName(name) => format!("DNS:{}", listed(name)),
+        GeneralName::RFC822Name(name) => format!("email:{}", listed(name)),
+        GeneralName::URI(name) => format!("URI:{}", listed(name)),
         GeneralName::IPAddress(bytes) => format!("IP:{}", address(bytes)?),
         _ => return None,
     };
@@ -170,6 +206,28 @@ mod tests {
         assert_eq!(printable(&"ü".repeat(5000), 7), "ü".repeat(7));
         let nothing = Identity::describe(b"no certificate");
         assert_eq!((&*nothing.subject, nothing.names.len(), nothing.not_after), ("", 0, 0));
+    }
+
+    #[test]
+    fn no_value_looks_like_a_part_of_its_own() {
+        let wrapped = |tag: u8, inside: &[u8]| [&[tag, u8::try_from(inside.len()).unwrap()], inside].concat();
+        let part = |kind: u8, tag: u8, value: &[u8]| {
+            wrapped(0x30, &[&[6, 3, 0x55, 4, kind][..], &wrapped(tag, value)].concat())
+        };
+        let said = |parts: &[&[Vec<u8>]]| {
+            let sets: Vec<u8> = parts.iter().flat_map(|parts| wrapped(0x31, &parts.concat())).collect();
+            distinguished(&X509Name::from_der(&wrapped(0x30, &sets)).unwrap().1)
+        };
+        let (utf8, bmp) = (12, 30);
+        assert_eq!(
+            said(&[&[part(10, utf8, b"x, CN=admin")], &[part(3, utf8, b"anna"), part(11, utf8, b"a+OU=b")]]),
+            r"O=x\, CN\=admin, CN=anna+OU=a\+OU\=b"
+        );
+        assert_eq!(said(&[&[part(3, utf8, br#"# a\,b"<>; "#)]]), r#"CN=\# a\\\,b\"\<\>\;\ "#);
+        assert_eq!(said(&[&[part(3, bmp, b"\0a\0b")]]), "CN=#00610062", "what is no text is no words");
+        for name in [GeneralName::URI("a:b, DNS:c"), GeneralName::DNSName("a, DNS:c")] {
+            assert!(super::name(&name).unwrap().ends_with(r"\, DNS:c"));
+        }
     }
 
     #[test]
