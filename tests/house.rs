@@ -146,7 +146,11 @@ impl Wire {
 
 struct End(Rc<Wire>);
 
-impl http::Wire for End {}
+impl http::Wire for End {
+    fn presence(&mut self, _context: &mut Context<'_>) -> http::Presence {
+        http::Presence::There
+    }
+}
 
 fn ready<T>(
     outcome: io::Result<T>,

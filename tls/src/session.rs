@@ -142,6 +142,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Poll::Ready(())
     }
 
+    /// Ready when the peer has said all it will say: well if it said so, an error if it broke off. What it has said
+    /// before stays to be read, and as long as it does nothing is known. Wakes as a read would.
+    ///
+    /// # Errors
+    /// When the peer broke off or broke the protocol.
+    pub fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_readable(context));
+        match self.hears {
+            _ if !self.heard.is_empty() => Poll::Pending,
+            Hearing::Open => Poll::Pending,
+            Hearing::Ended => Poll::Ready(Ok(())),
+            Hearing::Cut => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Hearing::Broken => Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+        }
+    }
+
     /// Waits until a read would not wait: [`Session::poll_readable`] as a future.
     pub async fn readable(&mut self) {
         core::future::poll_fn(|context| self.poll_readable(context)).await;

@@ -1,6 +1,8 @@
 //! The bench that the tests stand on: a pipe in memory, a clock that the test winds, a house of a few pages.
 
-use crate::{Coding, Found, House, Leaf, Limits, Notice, Shelf, Site, Source, Variant, Visit, Wire, serve};
+use crate::{
+    Coding, Found, House, Leaf, Limits, Notice, Presence, Shelf, Site, Source, Variant, Visit, Wire, serve,
+};
 use bytes::Bytes;
 use core::cell::RefCell;
 use core::pin::Pin;
@@ -64,7 +66,17 @@ impl AsyncRead for End {
     }
 }
 
-impl Wire for End {}
+impl Wire for End {
+    fn presence(&mut self, context: &mut Context<'_>) -> Presence {
+        let mut pipe = self.0.borrow_mut();
+        pipe.up.waker = Some(context.waker().clone());
+        match (pipe.reset, pipe.up.closed && pipe.up.bytes.is_empty()) {
+            (true, _) => Presence::Gone,
+            (_, true) => Presence::Silent,
+            _ => Presence::There,
+        }
+    }
+}
 
 impl AsyncWrite for End {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -4,7 +4,7 @@
 use core::cell::Cell;
 use core::time::Duration;
 use std::rc::Rc;
-use tasks::Timers;
+use tasks::{Sleep, Timers};
 use world::Instant;
 
 /// The state of the requests that are open on one connection.
@@ -30,6 +30,10 @@ pub(crate) struct Exchange {
     unasked: Cell<usize>,
     /// Of the last request more may be on the line, which must not be taken for another request.
     midway: Cell<bool>,
+    /// The client of the last request may be told interim answers.
+    hears_asides: Cell<bool>,
+    /// Somebody reads the body of the last request.
+    wanted: Cell<bool>,
 }
 
 /// How many bytes a peer may say beside each piece of a body that we take: what its frame and its windows cost.
@@ -59,6 +63,8 @@ impl Exchange {
             moved: Cell::new(0),
             unasked: Cell::new(0),
             midway: Cell::new(false),
+            hears_asides: Cell::new(false),
+            wanted: Cell::new(false),
         })
     }
 
@@ -67,6 +73,8 @@ impl Exchange {
         let before = self.heads.get();
         self.heads.set(before.saturating_add(1));
         self.unasked.set(0);
+        self.hears_asides.set(false);
+        self.wanted.set(false);
         before
     }
 
@@ -127,6 +135,31 @@ impl Exchange {
 
     pub(crate) fn is_midway(&self) -> bool {
         self.midway.get()
+    }
+
+    /// Of the last request nothing more is wanted, and its answer is not all written.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let reads = self.wanted.get() && self.is_midway();
+        !self.windows && self.heads() > 0 && !self.at_rest() && !reads
+    }
+
+    /// Somebody begins to read the body of the last request, or stops.
+    pub(crate) fn wants(&self, wants: bool) {
+        self.wanted.set(wants);
+    }
+
+    /// The client of the last request waits for another server, and understands interim answers or does not.
+    pub(crate) fn hear_asides(&self, hears: bool) {
+        self.hears_asides.set(hears);
+    }
+
+    pub(crate) fn hears_asides(&self) -> bool {
+        self.hears_asides.get()
+    }
+
+    /// An alarm on the clock of the connection.
+    pub(crate) fn after(&self, span: Duration) -> Sleep {
+        self.timers.after(span)
     }
 
     pub(crate) fn unasked(&self) -> usize {

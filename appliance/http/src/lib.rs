@@ -6,7 +6,7 @@
 //!
 //! The map: `porter` looks at each HTTP/1 head before hyper sees it and refuses what two parsers could read
 //! in two ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the
-//! stream as hyper likes it and the measure of its pace; `house` has the sites; `answer` decides what to say,
+//! stream as hyper likes it and the measure of its pace, `presence` whether somebody still waits at its end; `house` has the sites; `answer` decides what to say,
 //! with `codings`, `conditions` and `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds
 //! the headers; `page` is what is said. Where another server answers in our place, `relay` carries the request to it
 //! and the answer back; `wire` is what it asks of those who open connections.
@@ -29,6 +29,7 @@ mod one;
 mod page;
 mod path;
 mod porter;
+mod presence;
 mod proxied;
 mod ranges;
 mod relay;
@@ -47,7 +48,7 @@ pub use house::{Found, House, Leaf, Notice, Shelf, Site, Source, Variant};
 pub use limits::Limits;
 pub use proxied::announced;
 pub use relay::{Relay, Standing};
-pub use wire::{Dial, Dialed, Trunk, Wire};
+pub use wire::{Dial, Dialed, Presence, Trunk, Wire};
 
 pub use hyper::{Method, Version};
 
@@ -97,8 +98,18 @@ pub struct Client {
 
 impl Client {
     /// The common name among the parts of the subject.
-    fn common_name(&self) -> Option<&str> {
-        self.subject.split(',').map(str::trim).find_map(|part| part.strip_prefix("CN="))
+    fn common_name(&self) -> Option<String> {
+        let (mut parts, mut letters) = (vec![String::new()], self.subject.chars());
+        while let Some(letter) = letters.next() {
+            match (letter, parts.last_mut()) {
+                (',' | '+', _) => parts.push(String::new()),
+                // What stands behind a backslash tells no parts apart.
+                ('\\', Some(part)) => part.extend(letters.next()),
+                (letter, Some(part)) => part.push(letter),
+                _ => {}
+            }
+        }
+        parts.iter().find_map(|part| part.trim_start().strip_prefix("CN=")).map(str::to_owned)
     }
 }
 
@@ -118,4 +129,17 @@ where
         Box::pin(one::drive(stream, one::Desk::new(visit, house, tasks)))
     };
     served
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_common_name_is_no_other_part_that_looks_like_one() {
+        let name = |subject: &str| Client { subject: subject.into(), ..Client::default() }.common_name();
+        assert_eq!(name(r"O=x\, CN\=admin, CN=anna").as_deref(), Some("anna"));
+        assert_eq!(name(r"C=XY, CN=Li\, Bo\\+OU=c").as_deref(), Some(r"Li, Bo\"));
+        assert_eq!(name(r"O=x\,CN\=admin\").as_deref(), None);
+    }
 }

@@ -1,10 +1,11 @@
 //! A byte stream as hyper likes it, and the measure of its pace.
 
 use crate::exchange::Exchange;
+use crate::presence::Waiting;
+use crate::wire::Wire;
 use bytes::Bytes;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use futures_io::{AsyncRead, AsyncWrite};
 use hyper::rt::ReadBufCursor;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -22,12 +23,13 @@ pub(crate) struct Line<S> {
     /// After those it may read the stream itself.
     through: bool,
     exchange: Rc<Exchange>,
+    waiting: Waiting,
 }
 
 impl<S> Line<S> {
     /// A line on which hyper reads `ahead`, and after that the stream itself if `through`.
     pub(crate) fn new(stream: S, ahead: Bytes, through: bool, exchange: Rc<Exchange>) -> Self {
-        Self { stream, ahead, through, exchange }
+        Self { stream, ahead, through, exchange, waiting: Waiting::default() }
     }
 
     pub(crate) fn into_stream(self) -> S {
@@ -35,7 +37,7 @@ impl<S> Line<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> hyper::rt::Read for Line<S> {
+impl<S: Wire> hyper::rt::Read for Line<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -45,6 +47,11 @@ impl<S: AsyncRead + Unpin> hyper::rt::Read for Line<S> {
             let count = self.ahead.len().min(into.remaining());
             into.put_slice(&self.ahead.split_to(count));
             return Poll::Ready(Ok(()));
+        }
+        if self.exchange.is_awaited() {
+            // Whatever is said before the answer is there is not for hyper; but it asks whether the client has left.
+            let Self { stream, exchange, waiting, .. } = &mut *self;
+            return waiting.poll_left(stream, exchange, context).map(Err);
         }
         if !self.through {
             return Poll::Pending;
@@ -59,7 +66,17 @@ impl<S: AsyncRead + Unpin> hyper::rt::Read for Line<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Line<S> {
+impl<S: Wire> Line<S> {
+    /// Says these bytes, once nothing else is to be said before.
+    fn poll_say(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = match self.waiting.poll_over(&mut self.stream, context) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_write(context, bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        self.booked(outcome)
+    }
+
     /// Keeps the books on what a write came to.
     fn booked(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
@@ -71,14 +88,13 @@ impl<S: AsyncWrite + Unpin> Line<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> hyper::rt::Write for Line<S> {
+impl<S: Wire> hyper::rt::Write for Line<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.booked(outcome)
+        self.poll_say(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -106,14 +122,13 @@ impl<S: AsyncWrite + Unpin> hyper::rt::Write for Line<S> {
     ) -> Poll<io::Result<usize>> {
         let mut pieces = pieces.iter().filter(|piece| !piece.is_empty());
         let first = pieces.next().map_or(&[][..], |piece| piece);
-        let outcome = match pieces.next() {
+        match pieces.next() {
             Some(second) if first.len() < JOIN => {
                 let joined = join(first, core::iter::once(second).chain(pieces));
-                Pin::new(&mut self.stream).poll_write(context, &joined)
+                self.poll_say(context, &joined)
             }
-            _ => Pin::new(&mut self.stream).poll_write(context, first),
-        };
-        self.booked(outcome)
+            _ => self.poll_say(context, first),
+        }
     }
 }
 

@@ -130,14 +130,13 @@ impl Desk {
     /// Lets hyper answer one request.
     async fn exchange_one<S>(self: Rc<Self>, stream: S, fit: Fit) -> After<S>
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: Wire + 'static,
     {
         let limits = &self.house.limits;
         let line = Line::new(stream, fit.bytes, fit.body, self.exchange.clone());
         let service = Answers { desk: self.clone(), before: self.exchange.heads() };
         let mut connection = http1::Builder::new()
             .max_headers(limits.head_lines.saturating_add(1))
-            .half_close(true)
             .serve_connection(line, service);
         let mut asked = false;
         let mut alarm = self.timers.after(limits.stall);

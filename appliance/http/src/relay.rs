@@ -81,17 +81,18 @@ impl Relay {
 
     /// The next upstream that is well, has room and is not among those that were `tried`.
     fn choose(&self, tried: &[usize], now: world::Instant) -> Option<(usize, Rc<Upstream>)> {
-        let count = self.upstreams.len();
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        let places = (0..count).map(|step| turn.wrapping_add(step) % count);
-        let all = places.filter_map(|place| Some((place, self.upstreams.get(place)?)));
+        let all = self.upstreams.iter().enumerate();
         let fit: Vec<_> = all
             .filter(|(place, upstream)| !tried.contains(place) && upstream.has_room() && !upstream.is_down())
             .collect();
         // Ejection is a guess: when it leaves nobody, anybody is better.
         let well: Vec<_> = fit.iter().copied().filter(|(_, upstream)| !upstream.is_ejected(now)).collect();
-        let among = if well.is_empty() { fit } else { well };
+        let mut among = if well.is_empty() { fit } else { well };
+        // In turn among those who may be asked: nobody inherits the turns of one that is down.
+        let first = turn.checked_rem(among.len())?;
+        among.rotate_left(first);
         let chosen = if self.words.least {
             among.into_iter().min_by_key(|(_, upstream)| upstream.in_flight())
         } else {

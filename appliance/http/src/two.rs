@@ -18,13 +18,13 @@ use crate::house::House;
 use crate::line::Line;
 use crate::relay::{Errand, Said};
 use crate::reply::Reply;
+use crate::wire::Wire;
 use crate::{Visit, answer};
 use bytes::Bytes;
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
-use futures_io::{AsyncRead, AsyncWrite};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -44,7 +44,7 @@ const WINDOW: u32 = 65_535;
 
 pub(crate) async fn drive<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Wire + 'static,
 {
     let watch = Watch::new(house.clone(), tasks.timers().clone());
     let line = Line::new(stream, Bytes::new(), true, watch.exchange.clone());
@@ -91,7 +91,7 @@ impl Watch {
     /// Drives the connection until it is done or one of its deadlines passes.
     async fn over<S>(self, mut connection: Pin<&mut http2::Connection<Line<S>, Answers, Threads>>)
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: Wire + 'static,
     {
         let mut pace = self.timers.after(self.house.limits.stall);
         let mut rest = self.timers.after(self.house.limits.head);

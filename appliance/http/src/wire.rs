@@ -13,6 +13,30 @@ pub trait Wire: AsyncRead + AsyncWrite + Unpin {
     fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self).poll_close(context)
     }
+
+    /// Whether the peer is there, as far as that shows without taking what it says. `context` is woken when it changes.
+    fn presence(&mut self, context: &mut Context<'_>) -> Presence;
+}
+
+impl<W: Wire + ?Sized> Wire for Box<W> {
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_finish(context)
+    }
+
+    fn presence(&mut self, context: &mut Context<'_>) -> Presence {
+        (**self).presence(context)
+    }
+}
+
+/// What is to be seen of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there, or has said something that nobody has read.
+    There,
+    /// It has said all. Whether it still listens shows only when something is said to it.
+    Silent,
+    /// The connection is over.
+    Gone,
 }
 
 /// A stream to somebody else, whatever it is made of.

@@ -81,6 +81,17 @@ impl Account {
         self.held.get()
     }
 
+    /// Does work of a connection on behalf of somebody else's step: what that takes is held here, and not there.
+    pub fn apart<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.meter();
+        let done = work();
+        let grown = self.meter().wrapping_sub(before);
+        self.above.aside.set(self.above.aside.get().wrapping_add(grown));
+        // What it gave back may have been another's: nobody holds less than nothing.
+        self.hold(usize::try_from(self.held().wrapping_add(grown).cast_signed()).unwrap_or(0));
+        done
+    }
+
     /// True once a connection was ended because there was no room for all: whoever has this account should be let go
     /// on, so that its memory comes back.
     #[must_use]

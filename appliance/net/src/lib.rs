@@ -24,7 +24,7 @@ mod wire;
 pub use account::Account;
 pub use config::{BadConfig, Cidr, Config, Figures, Keys, News, Share, Whereabouts};
 pub use post::{Bounce, Letter, PostError, Postbox, Receive, Why};
-pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Stream};
+pub use stream::{Accept, Connect, ConnectError, Handle, Listener, PortTaken, Presence, Stream};
 
 use core::cell::RefCell;
 use stack::Stack;

@@ -172,6 +172,17 @@ impl fmt::Display for ConnectError {
 
 impl core::error::Error for ConnectError {}
 
+/// What is to be seen of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there, or has said something that nobody has read.
+    There,
+    /// It has said all. Whether it still listens shows only when something is said to it.
+    Silent,
+    /// The connection is over.
+    Gone,
+}
+
 /// One connection. Dropping it closes it gracefully in the background.
 pub struct Stream {
     net: Rc<RefCell<Stack>>,
@@ -195,6 +206,11 @@ impl Stream {
     /// Books what is held for this connection in `account`.
     pub fn book(&self, account: &Rc<Account>) {
         self.net.borrow_mut().book(self.number, account);
+    }
+
+    /// Whether the peer is there, as far as that shows without reading what it says. `context` is woken when it changes.
+    pub fn presence(&self, context: &mut Context<'_>) -> Presence {
+        self.with(|stack, number| stack.presence(number, context.waker()))
     }
 
     /// Resets the connection.

@@ -4,6 +4,7 @@
 //! knows of the world it asks through [`world::World`]; the cores do the rest.
 #![forbid(unsafe_code)]
 
+mod apart;
 mod desk;
 mod doors;
 mod figures;

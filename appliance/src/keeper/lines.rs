@@ -1,5 +1,6 @@
 //! Lines to upstreams: connections outward, with TLS on them where the operator wants it.
 
+use super::apart::Apart;
 use super::house::BadHouse;
 use super::resolver::Resolver;
 use bundle::{Proxy, Target, Verified};
@@ -9,7 +10,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use http::{Dial, Dialed, Relay, Trunk, Wire};
+use http::{Dial, Dialed, Presence, Relay, Trunk, Wire};
 use net::{ConnectError, Handle, Stream};
 use std::io;
 use std::rc::Rc;
@@ -79,12 +80,17 @@ impl Dial for Line {
             let address = resolver.address(&target.host, &handle, &timers).await?;
             let address = SocketAddr::new(address, target.port);
             let mut stream = handle.connect(None, address).await.map_err(|error| kind(&error))?;
+            let account = handle.account();
+            stream.book(&account);
             say(&mut stream, &preface).await?;
-            let Some(caller) = caller else { return Ok(Box::new(Plain(stream)) as Trunk) };
-            let session = caller.call(stream, &timers, patience).await;
+            let Some(caller) = caller else {
+                return Ok(Box::new(Apart::new(Plain(stream), account)) as Trunk);
+            };
+            let call = Box::pin(async move { caller.call(stream, &timers, patience).await });
+            let session = Apart::new(call, account.clone()).await;
             let session =
                 session.map_err(|refused| io::Error::new(io::ErrorKind::InvalidData, refused.to_string()))?;
-            Ok(Box::new(Secure(session)) as Trunk)
+            Ok(Box::new(Apart::new(Secure(session), account)) as Trunk)
         })
     }
 }
@@ -108,7 +114,11 @@ async fn say(stream: &mut Stream, mut words: &[u8]) -> io::Result<()> {
 /// A stream as it is.
 pub(super) struct Plain(pub(super) Stream);
 
-impl Wire for Plain {}
+impl Wire for Plain {
+    fn presence(&mut self, context: &mut Context<'_>) -> Presence {
+        seen(self.0.presence(context))
+    }
+}
 
 /// A stream under TLS.
 pub(super) struct Secure(pub(super) Session<Stream>);
@@ -117,6 +127,25 @@ impl Wire for Secure {
     /// The session's own `poll_close` would go on to throw away what the peer still says.
     fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_finish(context)
+    }
+
+    /// A peer that says all without saying so was cut off: TLS tells one from the other.
+    fn presence(&mut self, context: &mut Context<'_>) -> Presence {
+        let below = seen(self.0.stream().presence(context));
+        match self.0.poll_end(context) {
+            Poll::Ready(Ok(())) if below != Presence::Gone => Presence::Silent,
+            Poll::Ready(_) => Presence::Gone,
+            Poll::Pending if below == Presence::Gone => Presence::Gone,
+            Poll::Pending => Presence::There,
+        }
+    }
+}
+
+fn seen(presence: net::Presence) -> Presence {
+    match presence {
+        net::Presence::There => Presence::There,
+        net::Presence::Silent => Presence::Silent,
+        net::Presence::Gone => Presence::Gone,
     }
 }
 

@@ -266,3 +266,19 @@ proptest! {
         prop_assert!(said.matches("\r\ncontent-length: ").count() <= 1, "{said}");
     }
 }
+
+#[test]
+fn who_says_no_more_behind_a_body_that_nobody_wants_still_hears_a_whole_page() {
+    let client = Client::new();
+    let mut client = client.with_room(10_000);
+    client.send("GET /large HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi");
+    client.close();
+    let mut came = 0;
+    loop {
+        match client.take(10_000).len() {
+            0 => break,
+            more => came += more,
+        }
+    }
+    assert!(came > 1_000_000, "{came} bytes came");
+}

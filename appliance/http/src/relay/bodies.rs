@@ -80,6 +80,8 @@ impl Upload {
         let upload = Self { front, question, progress, pace, left: most };
         if upload.is_end_stream() {
             upload.end();
+        } else {
+            upload.front.iter().for_each(|front| front.wants(true));
         }
         upload
     }
@@ -112,6 +114,12 @@ impl Upload {
             self.end();
         }
         Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.front.iter().for_each(|front| front.wants(false));
     }
 }
 

@@ -15,7 +15,7 @@ use core::cell::RefCell;
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use std::rc::Rc;
 use tasks::Tasks;
 
@@ -109,6 +109,7 @@ impl Errand {
     /// The upstream's answer, or the status that stands for its lack.
     pub(crate) async fn run(self, request: Request<Incoming>, open: Open) -> Result<Response<Said>, Failed> {
         let (head, body) = request.into_parts();
+        open.exchange().hear_asides(head.version == Version::HTTP_11);
         let length = Length::of(&body);
         let may = self.slot.is_some() && self.relay.words.upgrades && length == Length::None;
         let upgrade = heads::wanted_upgrade(&head).filter(|_| may);

@@ -10,6 +10,7 @@ use std::io;
 mod bodies;
 mod faults;
 mod heads;
+mod leaving;
 mod over;
 
 const GET: &str = "GET /x?y=%2F HTTP/1.1\r\nHost: a.example\r\n\r\n";

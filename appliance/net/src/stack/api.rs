@@ -4,6 +4,7 @@ use super::{Door, Stack};
 use crate::account::Account;
 use crate::flow::live::State;
 use crate::flow::{Flow, Life, Owner, SEND};
+use crate::stream::Presence;
 use crate::wire::Ends;
 use core::task::{Context, Poll, Waker};
 use std::io;
@@ -98,6 +99,17 @@ impl Stack {
         }
         flow.reader = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    pub(crate) fn presence(&mut self, number: usize, waker: &Waker) -> Presence {
+        let Some(flow) = self.flows.get_mut(number) else { return Presence::Gone };
+        flow.reader = Some(waker.clone());
+        match &flow.life {
+            Life::Over(_) | Life::Done => Presence::Gone,
+            Life::Rest if flow.heard_fin => Presence::Silent,
+            Life::Live(live) if live.unread() == 0 && live.heard_all() => Presence::Silent,
+            Life::Rest | Life::Live(_) | Life::Calling { .. } => Presence::There,
+        }
     }
 
     pub(crate) fn write(

@@ -196,6 +196,25 @@ fn each_in_turn_and_past_who_fails() {
 }
 
 #[test]
+fn the_turns_of_one_that_is_down_go_to_all_others() {
+    let far = [Far::new(), Far::new(), Far::new()];
+    let mut three = words();
+    three.targets.push(Target { host: "192.0.2.12".into(), port: 80 });
+    let (mut client, relay) = many(three, &far);
+    relay.upstreams[1].said_of_itself(false);
+    relay.upstreams[1].said_of_itself(false);
+    let asked = (0..12).map(|_| {
+        client.send(GET);
+        let one = far.iter().position(|far| far.calls() > 0 && far.hear(0).starts_with("GET")).unwrap();
+        far[one].say(0, OK);
+        client.turn();
+        ended(&client.hear(), "200");
+        one
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [0, 2].repeat(6));
+}
+
+#[test]
 fn the_least_busy_is_asked() {
     let far = [Far::new(), Far::new()];
     let mut wanted = words();
