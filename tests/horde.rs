@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 pub const KINDS: [&str; 9] =
     ["silent", "hello", "half", "head1", "unread", "streams", "windows", "heads", "bodies"];
 
+/// Those that are dear through a proxy for `/up/`.
+pub const PROXIED: [&str; 3] = ["puts", "gets", "gets1"];
+
 /// Many connections of one kind. Those that are ended are opened again, until the horde leaves.
 pub struct Horde(Child);
 

@@ -73,4 +73,5 @@ pub mod outer;
 pub mod party;
 pub mod running;
 pub mod tap;
+pub mod upstream;
 pub mod visitor;

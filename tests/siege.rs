@@ -1,7 +1,8 @@
 //! Hordes that want to be dear, before what ships with as little memory as it runs in: it lives, serves, and gives back.
 
-use bench::horde::{Horde, KINDS, figure, is_served, rest};
+use bench::horde::{Horde, KINDS, PROXIED, figure, is_served, rest};
 use bench::tap::Tap;
+use bench::upstream::{Upstream, proxy, until};
 use std::time::Duration;
 
 /// Connections of a horde. Of those who ask for large files over HTTP/2 and read nothing as many ended an appliance of
@@ -36,4 +37,20 @@ fn a_machine_of_sixteen_megabytes_outlives_the_dearest_together() {
     hordes.into_iter().for_each(Horde::leaves);
     let after = rest(&tap, before + 1024);
     assert!(after <= before + 1024, "{before} KiB at first, {after} KiB afterwards: {}", tap.said(""));
+}
+
+#[test]
+fn a_machine_of_sixteen_megabytes_outlives_those_who_are_dear_at_its_upstream() {
+    let more = "strip = true\nidle-seconds = 1\ntls = { authorities = \"tls/ca.pem\", name = \"localhost\" }";
+    let tap = Tap::machine_with(16, &proxy("/up/", 8443, more).replace("http://", "https://"));
+    let paper = |name: &str| tap.folder().join("site/tls").join(name).to_string_lossy().into_owned();
+    let upstream = Upstream::odd_with(&tap, 8443, &[&paper("localhost.pem"), &paper("localhost.key")]);
+    let before = figure(&tap, "heap in use").unwrap();
+    let hordes = PROXIED.map(|kind| Horde::of(&tap, kind, FEW));
+    assert!(is_served(&tap, Duration::from_secs(120)), "nobody is served: {}", tap.said(""));
+    hordes.into_iter().for_each(Horde::leaves);
+    let after = rest(&tap, before + 1024);
+    assert!(after <= before + 1024, "{before} KiB at first, {after} KiB afterwards: {}", tap.said(""));
+    let open = || upstream.count("opened") - upstream.count("over");
+    until(|| open() == 0, || format!("{} connections to the upstream are left", open()));
 }

@@ -69,6 +69,18 @@ impl Tap {
             .expect("the tool runs")
     }
 
+    /// What the metrics of one that is governed say of one thing: the sum of its rows that have this label.
+    #[must_use]
+    pub fn metric(&self, name: &str, label: &str) -> u64 {
+        let said = self.ask(&["metrics"]);
+        let page = String::from_utf8_lossy(&said.stdout).into_owned();
+        let rows = page.lines().filter(|line| line.starts_with(&format!("gatehouse_{name}{{")));
+        let rows = rows.filter(|line| line.contains(label)).map(|line| line.rsplit(' ').next());
+        let values: Vec<u64> = rows.filter_map(|value| value?.parse().ok()).collect();
+        assert!(!values.is_empty(), "no {name} of {label}: {page}{}", String::from_utf8_lossy(&said.stderr));
+        values.iter().sum()
+    }
+
     /// An appliance that may take so many MiB of memory.
     #[must_use]
     pub fn limited(memory: u32) -> Self {
@@ -81,7 +93,13 @@ impl Tap {
     /// A microvm with so many MiB of RAM; its `/big.bin` is small.
     #[must_use]
     pub fn machine(memory: u32) -> Self {
-        let tap = Self::started(true, "", Way::Machine(memory));
+        Self::machine_with(memory, "")
+    }
+
+    /// The same with more lines in its `gatehouse.toml`.
+    #[must_use]
+    pub fn machine_with(memory: u32, sheet: &str) -> Self {
+        let tap = Self::started(true, sheet, Way::Machine(memory));
         tap.said("ready: ");
         tap
     }

@@ -31,6 +31,12 @@ def answer(sock, path, head, rest):
             sock.sendall(more)
             left -= len(more)
         return True
+    if path == "/echo-all":
+        while not rest.split(b"\r\n0\r\n")[-1].endswith(b"\r\n\r\n"):
+            rest += sock.recv(65536)
+        said = head + b"\r\n\r\n" + rest
+        sock.sendall(ok + b"Content-Length: %d\r\n\r\n" % len(said) + said)
+        return True
     if path == "/head":
         sock.sendall(ok + b"Content-Length: %d\r\n\r\n" % len(head) + head)
         return True
@@ -60,6 +66,10 @@ def answer(sock, path, head, rest):
             say("never: gone" if sock.recv(1) == b"" else "never: more")
         except OSError:
             say("never: gone")
+    elif path == "/late":
+        time.sleep(5)
+        sock.sendall(ok + b"Content-Length: 4\r\n\r\nlate")
+        return True
     elif path == "/slow":
         time.sleep(0.7)
         sock.sendall(ok + b"Content-Length: 5\r\n\r\n")
@@ -82,6 +92,14 @@ def answer(sock, path, head, rest):
 
 
 def serve(sock):
+    say("opened")
+    try:
+        spoken(sock)
+    finally:
+        say("over")
+
+
+def spoken(sock):
     with sock:
         try:
             if ANNOUNCED:
