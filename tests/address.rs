@@ -252,7 +252,10 @@ fn when_addresses_change_their_connections_end_the_next_are_at_once_and_nothing_
     assert!(served_at(&tap, &v4) && served_at(&tap, &format!("[{v6}]")), "the next are there at once");
     let gone = tap.said("no router renewed its prefix; its connections are gone");
     assert!(gone.contains("192.0.2.100 is ours no longer: its server wants it back"), "{gone}");
+    // Those who wait in vain would be found out too, but in a minute or two.
+    let begun = Instant::now();
     until("nobody is there any more", || figure(&tap, "open now").unwrap() < 20);
+    assert!(begun.elapsed() < Duration::from_secs(25), "they did not end with their address");
     assert_eq!(
         crowds.map(ended),
         ["ended 0"; 2],

@@ -126,7 +126,9 @@ trap 'kill $launcher 2>/dev/null; wait $launcher; cat "$3/console"' EXIT
 for try in $(seq 600); do grep -q https:// "$3/console" && break; sleep 0.1; done
 curl --silent --show-error --insecure --max-time 30 https://192.0.2.2/
 ip neighbour show dev gh0
-kill $launcher && wait $launcher
+trap 'cat "$3/console"' EXIT
+kill $launcher
+wait $launcher
 tcpdump -n -r "$3/tap.pcap" 2>/dev/null | grep -c 'ARP, Reply 192.0.2.2 is-at'
 "#;
 
