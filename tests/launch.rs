@@ -122,7 +122,7 @@ setpriv --bounding-set=-net_raw --inh-caps=-net_raw "$1" run --appliance "$2" --
     --pcap "$3/none.pcap" 2>&1 || echo "and it ends with $?"
 "$1" run --appliance "$2" --tap gh0 --address 192.0.2.2/24 --gateway 192.0.2.1 --pcap "$3/tap.pcap" >"$3/console" 2>&1 &
 launcher=$!
-trap 'kill $launcher 2>/dev/null; wait $launcher; cat "$3/console"' EXIT
+trap 'kill $launcher 2>/dev/null || true; wait $launcher || true; cat "$3/console"' EXIT
 for try in $(seq 600); do grep -q https:// "$3/console" && break; sleep 0.1; done
 curl --silent --show-error --insecure --max-time 30 https://192.0.2.2/
 ip neighbour show dev gh0
