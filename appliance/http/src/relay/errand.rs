@@ -131,7 +131,8 @@ impl Errand {
         passage: &mut Passage,
         head: request::Parts,
     ) -> Result<Response<Said>, StatusCode> {
-        if head.method == Method::CONNECT || head.method == Method::TRACE {
+        // PRI is how connections of HTTP/2 begin, and nothing else may (RFC 9113 §3.4).
+        if [Method::CONNECT, Method::TRACE].contains(&head.method) || head.method.as_str() == "PRI" {
             return Err(StatusCode::NOT_IMPLEMENTED);
         }
         if matches!(passage.length, Length::Known(length) if length > self.relay.words.body) {

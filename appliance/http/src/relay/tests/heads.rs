@@ -118,7 +118,9 @@ fn the_longest_path_that_fits_decides() {
 #[test]
 fn a_method_that_would_show_what_we_added_is_not_passed_on() {
     let (mut client, far, _) = one(words());
-    ended(&client.ask("TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n"), "501");
+    for method in ["TRACE", "PRI"] {
+        ended(&client.ask(&format!("{method} / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "501");
+    }
     assert_eq!(far.calls(), 0);
 }
 
