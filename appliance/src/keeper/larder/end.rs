@@ -8,7 +8,7 @@ use core::time::Duration;
 use entropy::health::Health;
 use entropy::protocol::{Guest, Meaning, Starved, Version};
 use world::{ChannelId, Heard, World};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 /// What is heard in one turn: so many pieces of so many bytes.
 pub(super) const PIECES: usize = 32;
@@ -51,13 +51,17 @@ impl End {
 
     /// True when there may be more.
     pub(super) fn hear<W: World>(&mut self, world: &mut W, now: Duration) -> bool {
-        let mut piece = Zeroizing::new([0; PIECE]);
+        let mut piece = [0; PIECE];
         for _ in 0..PIECES {
-            match world.hear(self.channel, piece.as_mut_slice()) {
+            match world.hear(self.channel, &mut piece) {
                 Heard::Nothing => return false,
                 Heard::Opened => self.begin(now),
                 Heard::Closed => self.guest.closed(),
-                Heard::Bytes(count) => self.digest(world, piece.get(..count).unwrap_or_default(), now),
+                Heard::Bytes(count) => {
+                    self.digest(world, piece.get(..count).unwrap_or_default(), now);
+                    // Only here: there is a turn for each frame, and nearly all of them bring nothing.
+                    piece.zeroize();
+                }
             }
         }
         true
