@@ -191,6 +191,13 @@ impl Coding {
 /// It takes time in the product of both lengths at the worst, whatever the pattern.
 #[must_use]
 pub fn matches(pattern: &str, path: &str) -> bool {
+    let (stem, stars) = pattern.find('*').map_or((pattern, ""), |at| pattern.split_at(at));
+    match path.strip_prefix(stem) {
+        None => return false,
+        Some(rest) if stars.is_empty() => return rest.is_empty(),
+        Some(_) if stars == "**" => return true,
+        Some(_) => {}
+    }
     let path = path.as_bytes();
     // reached[i]: the pattern so far fits the first i bytes.
     let mut reached = vec![false; path.len().saturating_add(1)];

@@ -48,6 +48,9 @@ pub(crate) struct Way {
 
 /// The relay for a request, if another server answers it.
 pub(crate) fn way(house: &House, visit: &Visit, head: &Parts) -> Option<Way> {
+    if house.sites.iter().all(|site| site.relays.is_empty()) {
+        return None;
+    }
     let (site, host) = find_site(house, visit, head).ok()?;
     if site.relays.is_empty() || !visit.secure {
         return None;
@@ -295,6 +298,14 @@ pub(crate) fn sentence(status: StatusCode, why: &'static str) -> Response<Page> 
 /// What is said to a head that came past the porter.
 pub(crate) fn unseen() -> Response<Page> {
     sentence(StatusCode::BAD_REQUEST, "Send the next request when this one is answered.")
+}
+
+/// What is said to a request of a source that has its share.
+pub(crate) fn crowded() -> Response<Page> {
+    let why = "Too many requests of your network are under way. Ask again when they are answered.";
+    let mut answer = sentence(StatusCode::SERVICE_UNAVAILABLE, why);
+    put(answer.headers_mut(), header::RETRY_AFTER, Some("5"));
+    answer
 }
 
 /// What is said when the porter refuses a head: hyper has never seen it.

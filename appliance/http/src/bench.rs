@@ -30,6 +30,8 @@ pub(crate) struct Pipe {
     pub(crate) room: usize,
     /// Whoever reads or writes is told that the peer has reset the connection.
     pub(crate) reset: bool,
+    /// We have reset it.
+    pub(crate) aborted: bool,
 }
 
 impl Pipe {
@@ -75,6 +77,10 @@ impl Wire for End {
             (_, true) => Presence::Silent,
             _ => Presence::There,
         }
+    }
+
+    fn abort(&mut self) {
+        self.0.borrow_mut().aborted = true;
     }
 }
 
@@ -188,6 +194,11 @@ impl Client {
         self.pipe.borrow().down.closed || self.is_gone()
     }
 
+    /// The house has reset the connection.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.pipe.borrow().aborted
+    }
+
     /// Nobody holds the other end.
     pub(crate) fn is_gone(&self) -> bool {
         Rc::strong_count(&self.pipe) == 1
@@ -225,6 +236,7 @@ pub(crate) fn house() -> House {
         trusted: Vec::new(),
         figures: None,
         books: None,
+        crowd: None,
         notice: Notice::default(),
     }
 }

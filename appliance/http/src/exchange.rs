@@ -1,6 +1,7 @@
 //! What the two sides of hyper tell each other past it: the line below, the pages above, and the driver
 //! beside.
 
+use crate::crowd::Guest;
 use core::cell::Cell;
 use core::time::Duration;
 use std::rc::Rc;
@@ -10,6 +11,8 @@ use world::Instant;
 /// The state of the requests that are open on one connection.
 pub(crate) struct Exchange {
     timers: Timers,
+    /// Whose requests they are, where that is counted.
+    guest: Option<Guest>,
     /// The peer grants windows (HTTP/2): an open answer is owed progress even when the line itself is free.
     windows: bool,
     /// Requests that hyper brought us.
@@ -20,6 +23,8 @@ pub(crate) struct Exchange {
     owed: Cell<u32>,
     /// An answer was cut off before its end.
     broken: Cell<bool>,
+    /// The peer did too little for too long.
+    given_up: Cell<bool>,
     /// Everything that hyper wrote has gone down.
     flushed: Cell<bool>,
     /// Since when the peer owes us progress.
@@ -43,21 +48,20 @@ const WRITTEN: usize = 256;
 
 impl Exchange {
     pub(crate) fn new(timers: Timers) -> Rc<Self> {
-        Self::made(timers, false)
+        Self::of(timers, None, false)
     }
 
-    pub(crate) fn with_windows(timers: Timers) -> Rc<Self> {
-        Self::made(timers, true)
-    }
-
-    fn made(timers: Timers, windows: bool) -> Rc<Self> {
+    /// The requests of a `guest`, over HTTP/2 if there are `windows`.
+    pub(crate) fn of(timers: Timers, guest: Option<Guest>, windows: bool) -> Rc<Self> {
         Rc::new(Self {
             timers,
+            guest,
             windows,
             heads: Cell::new(0),
             open: Cell::new(0),
             owed: Cell::new(0),
             broken: Cell::new(false),
+            given_up: Cell::new(false),
             flushed: Cell::new(true),
             owing: Cell::new(None),
             moved: Cell::new(0),
@@ -82,11 +86,18 @@ impl Exchange {
         self.heads.get()
     }
 
+    /// True if the guest has as much under way as anybody may.
+    pub(crate) fn has_its_share(&self) -> bool {
+        self.guest.as_ref().is_some_and(Guest::has_its_share)
+    }
+
     fn opened(&self) {
+        self.guest.iter().for_each(Guest::enter);
         self.open.set(self.open.get().saturating_add(1));
     }
 
     fn ended(&self) {
+        self.guest.iter().for_each(Guest::leave);
         self.open.set(self.open.get().saturating_sub(1));
         self.settle();
     }
@@ -107,6 +118,15 @@ impl Exchange {
 
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Nothing more is said to the peer, and it hears that at once.
+    pub(crate) fn give_up(&self) {
+        self.given_up.set(true);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.get()
     }
 
     /// No answer is open and nothing waits to be written.

@@ -1,6 +1,7 @@
 //! The house: its sites, and where their pages lie.
 
 use crate::books::Books;
+use crate::crowd::Crowd;
 use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::relay::Relay;
@@ -29,6 +30,8 @@ pub struct House {
     pub figures: Option<Rc<dyn Figures>>,
     /// Who keeps the books.
     pub books: Option<Rc<dyn Books>>,
+    /// Who counts what is under way for each source.
+    pub crowd: Option<Rc<Crowd>>,
     /// What those hear who are in it.
     pub notice: Notice,
 }
@@ -164,6 +167,7 @@ impl House {
             trusted,
             figures: None,
             books: None,
+            crowd: None,
             notice: Notice::default(),
         }
     }

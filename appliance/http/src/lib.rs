@@ -8,7 +8,7 @@
 //! in two ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the
 //! stream as hyper likes it and the measure of its pace, `presence` whether somebody still waits at its end; `house` has the sites; `answer` decides what to say,
 //! with `codings`, `conditions` and `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds
-//! the headers; `page` is what is said. Where another server answers in our place, `relay` carries the request to it
+//! the headers; `page` is what is said; `crowd` knows who has enough under way. Where another server answers in our place, `relay` carries the request to it
 //! and the answer back; `wire` is what it asks of those who open connections.
 //!
 //! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream,
@@ -19,6 +19,7 @@ mod answer;
 mod books;
 mod codings;
 mod conditions;
+mod crowd;
 mod dress;
 mod exchange;
 mod figures;
@@ -43,6 +44,7 @@ mod bench;
 
 pub use books::{Asked, Books, Entry};
 pub use bundle::Coding;
+pub use crowd::Crowd;
 pub use figures::Figures;
 pub use house::{Found, House, Leaf, Notice, Shelf, Site, Source, Variant};
 pub use limits::Limits;

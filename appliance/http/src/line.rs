@@ -43,6 +43,7 @@ impl<S: Wire> hyper::rt::Read for Line<S> {
         context: &mut Context<'_>,
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        self.is_wanted()?;
         if !self.ahead.is_empty() {
             let count = self.ahead.len().min(into.remaining());
             into.put_slice(&self.ahead.split_to(count));
@@ -77,6 +78,15 @@ impl<S: Wire> Line<S> {
         self.booked(outcome)
     }
 
+    /// Resets the stream of a peer that was given up: what it has not taken by now is kept for it no longer.
+    fn is_wanted(&mut self) -> io::Result<()> {
+        if self.exchange.is_given_up() {
+            self.stream.abort();
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
     /// Keeps the books on what a write came to.
     fn booked(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
@@ -94,10 +104,12 @@ impl<S: Wire> hyper::rt::Write for Line<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_wanted()?;
         self.poll_say(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_wanted()?;
         let outcome = Pin::new(&mut self.stream).poll_flush(context);
         match &outcome {
             Poll::Ready(Ok(())) => self.exchange.flushed(),
@@ -120,6 +132,7 @@ impl<S: Wire> hyper::rt::Write for Line<S> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_wanted()?;
         let mut pieces = pieces.iter().filter(|piece| !piece.is_empty());
         let first = pieces.next().map_or(&[][..], |piece| piece);
         match pieces.next() {
@@ -132,14 +145,13 @@ impl<S: Wire> hyper::rt::Write for Line<S> {
     }
 }
 
-fn join<'a>(first: &[u8], rest: impl Iterator<Item = &'a IoSlice<'a>>) -> Vec<u8> {
-    let mut joined = first.to_vec();
+fn join<'a>(first: &[u8], rest: impl Iterator<Item = &'a IoSlice<'a>> + Clone) -> Vec<u8> {
+    let most = rest.clone().fold(first.len(), |sum, piece| sum.saturating_add(piece.len()));
+    let mut joined = Vec::with_capacity(most.min(JOIN));
+    joined.extend_from_slice(first);
     for piece in rest {
         let room = JOIN.saturating_sub(joined.len());
-        joined.extend(piece.iter().take(room));
-        if joined.len() >= JOIN {
-            break;
-        }
+        joined.extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
     joined
 }

@@ -5,6 +5,7 @@
 //! has left.
 
 use crate::books::Pending;
+use crate::crowd::Guest;
 use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::limits::Limits;
@@ -91,12 +92,13 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new(visit: Visit, house: Rc<House>, tasks: Tasks) -> Rc<Self> {
         let timers = tasks.timers().clone();
-        let (exchange, slot) = (Exchange::new(timers.clone()), Rc::default());
+        let guest = Guest::of(&house, visit.peer.ip());
+        let (exchange, slot) = (Exchange::of(timers.clone(), guest, false), Rc::default());
         Rc::new(Self { visit: Rc::new(visit), house, exchange, tasks, timers, slot })
     }
 
     /// Waits for the next head. While nothing of it is there, the connection rests and holds no buffer.
-    async fn next_head<S: AsyncRead + Unpin>(&self, stream: &mut S, porter: &mut Porter) -> Head {
+    async fn next_head<S: Wire>(&self, stream: &mut S, porter: &mut Porter) -> Head {
         let limits = &self.house.limits;
         let rest = if self.exchange.heads() == 0 { limits.head } else { limits.idle };
         let mut resting = porter.is_empty();
@@ -161,9 +163,13 @@ impl Desk {
                 }
             }
         });
-        let Some(good) = done.await else { return After::Gone };
+        let done = done.await;
         let parts = connection.into_parts();
-        let stream = parts.io.into_stream();
+        let mut stream = parts.io.into_stream();
+        let Some(good) = done else {
+            stream.abort();
+            return After::Gone;
+        };
         if let Some(tunnel) = self.slot.take() {
             return if good { After::Over(stream, parts.read_buf, tunnel) } else { After::Gone };
         }
@@ -228,7 +234,11 @@ impl Service<Request<Incoming>> for Answers {
         exchange.midway(body);
         let (head, question) = request.into_parts();
         let entry = Pending::of(house, visit, &head, &self.desk.timers);
-        if let Some(way) = answer::way(house, visit, &head).filter(|_| !unseen) {
+        let refusal = match unseen {
+            true => Some(answer::unseen()),
+            false => exchange.has_its_share().then(answer::crowded),
+        };
+        if let Some(way) = answer::way(house, visit, &head).filter(|_| refusal.is_none()) {
             let errand = self.desk.errand(&way);
             return Reply::relayed(
                 errand,
@@ -239,8 +249,9 @@ impl Service<Request<Incoming>> for Answers {
             )
             .booked(entry);
         }
-        let mut answer = if unseen { answer::unseen() } else { answer::answer(house, visit, &head) };
-        if unseen || last || body {
+        let last = last || body || refusal.is_some();
+        let mut answer = refusal.unwrap_or_else(|| answer::answer(house, visit, &head));
+        if last {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer.body_mut().belongs_to(exchange);
@@ -256,13 +267,16 @@ impl Desk {
 }
 
 /// What is read of a head, looked at; nothing when the time is up or the peer has left.
-fn poll_head<S: AsyncRead + Unpin>(
+fn poll_head<S: Wire>(
     stream: &mut S,
     porter: &mut Porter,
     limits: &Limits,
     sleep: &mut Sleep,
     context: &mut Context<'_>,
 ) -> Poll<Option<Verdict>> {
+    if stream.poll_ready(context).is_pending() {
+        return Pin::new(sleep).poll(context).map(|()| None);
+    }
     let mut sip = [0; SIP];
     match Pin::new(stream).poll_read(context, &mut sip) {
         Poll::Ready(Ok(count)) if count > 0 => {

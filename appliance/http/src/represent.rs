@@ -107,8 +107,10 @@ fn etag(tag: [u8; 16]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let digit = |four: u8| if four < 10 { b'0' + four } else { b'a' - 10 + four };
+    let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
+    bytes.iter().for_each(|byte| digits.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]));
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// A moment as HTTP writes it; what its calendar does not have is left out.

@@ -13,6 +13,7 @@
 //! | bodies nobody asked for | the smallest window; hyper resets the stream when the answer is done |
 
 use crate::books::Pending;
+use crate::crowd::Guest;
 use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::line::Line;
@@ -46,7 +47,8 @@ pub(crate) async fn drive<S>(stream: S, visit: Visit, house: Rc<House>, tasks: T
 where
     S: Wire + 'static,
 {
-    let watch = Watch::new(house.clone(), tasks.timers().clone());
+    let guest = Guest::of(&house, visit.peer.ip());
+    let watch = Watch::new(house.clone(), guest, tasks.timers().clone());
     let line = Line::new(stream, Bytes::new(), true, watch.exchange.clone());
     let (visit, exchange) = (Rc::new(visit), watch.exchange.clone());
     let service = Answers { visit, house: house.clone(), exchange, tasks: tasks.clone() };
@@ -79,13 +81,15 @@ enum Mood {
     Well,
     /// It is time to say goodbye and finish what is open.
     Goodbye,
-    /// It is time to hang up.
+    /// It is time to leave.
     Enough,
+    /// The peer takes too little or says too much: it is cut off.
+    TooMuch,
 }
 
 impl Watch {
-    fn new(house: Rc<House>, timers: Timers) -> Self {
-        Self { exchange: Exchange::with_windows(timers.clone()), house, timers }
+    fn new(house: Rc<House>, guest: Option<Guest>, timers: Timers) -> Self {
+        Self { exchange: Exchange::of(timers.clone(), guest, true), house, timers }
     }
 
     /// Drives the connection until it is done or one of its deadlines passes.
@@ -113,6 +117,11 @@ impl Watch {
                 match core::task::ready!(mood) {
                     Mood::Well => {}
                     Mood::Enough => return Poll::Ready(()),
+                    Mood::TooMuch => {
+                        self.exchange.give_up();
+                        let _ = connection.as_mut().poll(context);
+                        return Poll::Ready(());
+                    }
                     Mood::Goodbye => {
                         leaving = true;
                         rest.reset(self.timers.now() + self.house.limits.linger);
@@ -133,7 +142,7 @@ impl Watch {
     ) -> Poll<Mood> {
         let limits = &self.house.limits;
         if self.exchange.unasked() > UNASKED {
-            return Poll::Ready(Mood::Enough);
+            return Poll::Ready(Mood::TooMuch);
         }
         if !leaving && self.exchange.heads() >= limits.requests {
             return Poll::Ready(Mood::Goodbye);
@@ -142,7 +151,7 @@ impl Watch {
             pace.reset(due);
             if Pin::new(pace).poll(context).is_ready() {
                 let slow = self.exchange.too_slow(limits.stall, limits.floor);
-                return Poll::Ready(if slow { Mood::Enough } else { Mood::Well });
+                return Poll::Ready(if slow { Mood::TooMuch } else { Mood::Well });
             }
         }
         let over = if leaving { Mood::Enough } else { Mood::Goodbye };
@@ -167,7 +176,8 @@ impl Service<Request<Incoming>> for Answers {
         self.exchange.asked();
         let (head, question) = request.into_parts();
         let entry = Pending::of(&self.house, &self.visit, &head, self.tasks.timers());
-        if let Some(way) = answer::way(&self.house, &self.visit, &head) {
+        let refusal = self.exchange.has_its_share().then(answer::crowded);
+        if let Some(way) = answer::way(&self.house, &self.visit, &head).filter(|_| refusal.is_none()) {
             let errand = Errand::new(&self.house, &self.visit, &self.tasks, &way, None);
             return Reply::relayed(
                 errand,
@@ -178,8 +188,9 @@ impl Service<Request<Incoming>> for Answers {
             )
             .booked(entry);
         }
-        let mut answer = answer::answer(&self.house, &self.visit, &head);
-        answer.body_mut().answers(question);
+        // Nobody reads the body: what still comes of it takes no room from other streams.
+        drop(question);
+        let mut answer = refusal.unwrap_or_else(|| answer::answer(&self.house, &self.visit, &head));
         answer.body_mut().belongs_to(&self.exchange);
         Reply::said(answer).booked(entry)
     }

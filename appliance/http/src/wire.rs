@@ -16,6 +16,14 @@ pub trait Wire: AsyncRead + AsyncWrite + Unpin {
 
     /// Whether the peer is there, as far as that shows without taking what it says. `context` is woken when it changes.
     fn presence(&mut self, context: &mut Context<'_>) -> Presence;
+
+    /// Ready when a read may bring something, so that who waits for that needs no room for it yet.
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Ends both directions at once and without a word; what was written and is not taken yet is thrown away.
+    fn abort(&mut self) {}
 }
 
 impl<W: Wire + ?Sized> Wire for Box<W> {
@@ -25,6 +33,14 @@ impl<W: Wire + ?Sized> Wire for Box<W> {
 
     fn presence(&mut self, context: &mut Context<'_>) -> Presence {
         (**self).presence(context)
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        (**self).poll_ready(context)
+    }
+
+    fn abort(&mut self) {
+        (**self).abort();
     }
 }
 

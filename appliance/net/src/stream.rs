@@ -59,6 +59,12 @@ impl Handle {
         self.0.borrow().whereabouts()
     }
 
+    /// True while a source may have a share and no more: more than half of the room is taken.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.0.borrow().is_crowded()
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn figures(&self) -> Figures {
@@ -214,7 +220,7 @@ impl Stream {
     }
 
     /// Resets the connection.
-    pub fn abort(self) {
+    pub fn abort(&self) {
         self.with(|stack, number| stack.abort(number));
     }
 

@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
-use http::{Client, House, Notice, Visit};
+use http::{Client, Crowd, House, Notice, Visit};
 use net::{Handle, Listener, PortTaken, Stream};
 use std::rc::Rc;
 use tasks::{Bell, Tasks, Timers};
@@ -56,8 +56,11 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// The rooms of a house; `tally` counts who comes.
-    pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, means: Means) -> Rc<Self> {
-        let Furnished { front, tickets_are_shared, house, exchange, bundle } = furnished;
+    /// Once memory is short, a source has no more than `share` requests under way.
+    pub(super) fn of(furnished: Furnished, tally: Rc<Tally>, means: Means, share: usize) -> Rc<Self> {
+        let Furnished { front, tickets_are_shared, mut house, exchange, bundle } = furnished;
+        let asked = tally.clone();
+        house.crowd = Some(Crowd::new(share, move || asked.is_crowded()));
         let house = finished(house, &tally, &means);
         let (front, exchange) = (RefCell::new(Rc::new(front)), RefCell::new(exchange));
         let (house, bundle) = (RefCell::new(house), RefCell::new(bundle));
@@ -90,6 +93,7 @@ impl Rooms {
     pub(super) fn move_into(&self, furnished: Furnished, handle: &Handle, tasks: &Tasks) {
         let Furnished { front, tickets_are_shared, mut house, exchange, bundle } = furnished;
         house.notice = self.house.borrow().notice.of_the_next();
+        house.crowd = self.house.borrow().crowd.clone();
         let house = finished(house, &self.tally, &self.means);
         if !tickets_are_shared && !self.tickets_are_shared.get() {
             front.make_tickets_from(self.front.borrow().ticket_secret());

@@ -34,6 +34,11 @@ impl Tally {
         self.handle.replace(Some(handle));
     }
 
+    /// Sources have shares.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.handle.borrow().as_ref().is_some_and(Handle::is_crowded)
+    }
+
     pub(super) fn turn(&self, now: Instant) {
         self.now.set(now);
     }

@@ -186,6 +186,7 @@ fn of_one_shelf<W: World>(
     let (limits, https_port) = (Limits::default(), 443);
     let (plainly, trusted, notice) = (false, Vec::new(), Notice::default());
     let house = House {
+        crowd: None,
         sites,
         default_site: Some(0),
         limits,

@@ -118,6 +118,10 @@ impl Wire for Plain {
     fn presence(&mut self, context: &mut Context<'_>) -> Presence {
         seen(self.0.presence(context))
     }
+
+    fn abort(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A stream under TLS.
@@ -138,6 +142,15 @@ impl Wire for Secure {
             Poll::Pending if below == Presence::Gone => Presence::Gone,
             Poll::Pending => Presence::There,
         }
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_readable(context)
+    }
+
+    /// Without a close_notify: whoever hears what was said must not take it for all.
+    fn abort(&mut self) {
+        self.0.stream().abort();
     }
 }
 

@@ -89,7 +89,7 @@ fn try_live<W: World>(world: &mut W, cpu: Cpu) -> Result<Ended, Ended> {
     let tally = Tally::beginning(world.now());
     let means = Means::of(world.memory(settings.limit));
     world.say(&means.to_string());
-    let rooms = Rooms::of(furnished, tally.clone(), means);
+    let rooms = Rooms::of(furnished, tally.clone(), means, settings.share.connections);
     let mut staff = Staff { larder, desk: Desk::new(), rooms, tally, party, means, settings, stable };
     loop {
         let Some(_seeded) = staff.larder.fill(world) else { return Ok(Ended::Asked) };

@@ -1,4 +1,5 @@
 use crate::bench::{Client, house, visit};
+use crate::{Crowd, Visit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -165,7 +166,7 @@ fn a_resting_client_is_gone_in_time() {
     client.wait(59.0);
     assert!(!client.is_closed());
     client.wait(1.1);
-    assert!(client.is_closed());
+    assert!(client.is_closed() && !client.is_reset());
 }
 
 #[test]
@@ -176,7 +177,26 @@ fn a_client_that_takes_a_byte_a_second_is_gone_in_time() {
         client.take(1);
         client.wait(1.0);
     }
-    assert!(client.is_gone());
+    assert!(client.is_gone() && client.is_reset(), "the rest is kept for it no longer");
+}
+
+#[test]
+fn who_has_its_share_under_way_is_told_so_and_others_are_served() {
+    let mut house = house();
+    house.crowd = Some(Crowd::new(1, || true));
+    let house = Rc::new(house);
+    let from =
+        |last| Client::of(house.clone(), Visit { peer: ([192, 0, 2, last], 40_000).into(), ..visit() });
+    let mut slow = from(1).with_room(1000);
+    slow.send(GET.replace("/ ", "/large "));
+    let mut same = from(1);
+    let answer = same.ask(GET);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5\r\n"), "{answer}");
+    assert!(same.is_closed());
+    assert_eq!(from(2).ask(GET), HELLO);
+    slow.wait(31.0);
+    assert!(slow.is_gone());
+    assert_eq!(from(1).ask(GET), HELLO, "its share is free again");
 }
 
 #[test]

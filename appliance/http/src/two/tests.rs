@@ -1,7 +1,7 @@
 //! HTTP/2 by hand: frames as an honest and as a hostile client would send them.
 
 use crate::bench::{Client, house, visit};
-use crate::{House, Visit};
+use crate::{Crowd, House, Visit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::rc::Rc;
@@ -51,8 +51,10 @@ fn connected(house: House, window: u32) -> Client {
 }
 
 fn frames(client: &mut Client) -> Vec<Frame> {
-    let bytes = client.take(usize::MAX);
-    let mut rest = &bytes[..];
+    parsed(&client.take(usize::MAX))
+}
+
+fn parsed(mut rest: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Some((head, after)) = rest.split_at_checked(9) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -152,7 +154,55 @@ fn a_window_that_never_opens_ends_the_connection() {
     client.wait(29.0);
     assert!(!client.is_gone());
     client.wait(1.1);
-    assert!(client.is_gone());
+    assert!(client.is_gone() && client.is_reset(), "the rest is kept for it no longer");
+}
+
+#[test]
+fn who_has_its_share_under_way_is_told_so_on_the_next_stream() {
+    let mut house = house();
+    house.crowd = Some(Crowd::new(2, || true));
+    let mut client = connected(house, 0);
+    client.send([ask(1, "/large"), ask(3, "/large"), ask(5, "/large")].concat());
+    let heads: Vec<Frame> = frames(&mut client).into_iter().filter(|frame| frame.0 == HEADERS).collect();
+    let told = |stream| heads.iter().find(|frame| frame.2 == stream).map(|frame| frame.3[0]);
+    // 0x88 is ":status: 200"; 0x48 begins a status that has no number of its own, such as 503.
+    assert_eq!([told(1), told(3), told(5)], [Some(0x88), Some(0x88), Some(0x48)]);
+    client.send([frame(RESET, 0, 1, &8u32.to_be_bytes()), ask(7, "/large")].concat());
+    let heads = frames(&mut client);
+    let refused = |frame: &Frame| frame.2 == 7 && frame.3.first() != Some(&0x88);
+    assert!(heads.iter().any(|frame| frame.0 == HEADERS && refused(frame)), "5 is under way, too");
+    client.send([frame(RESET, 0, 5, &8u32.to_be_bytes()), frame(RESET, 0, 7, &8u32.to_be_bytes())].concat());
+    client.send(ask(9, "/large"));
+    let heads = frames(&mut client);
+    assert!(heads.iter().any(|frame| (frame.2, frame.3.first()) == (9, Some(&0x88))), "{heads:?}");
+}
+
+/// RFC 9113 §8.1: all of the answer, and then a reset that says that nothing was wrong. Another word of h2's, and a
+/// client that is still sending throws the answer away.
+#[test]
+fn an_answer_that_does_not_wait_for_the_body_is_whole_before_the_stream_is_reset() {
+    let window = |stream, more: u32| frame(WINDOW, 0, stream, &more.to_be_bytes());
+    for (first, room) in
+        [(0, 1 << 20), (5, 1 << 20), (1000, 1 << 20), (0, 20), (5, 85), (1000, 20), (1000, 100)]
+    {
+        let mut client = connected(house(), first).with_room(room);
+        let mut block = get("/", "a.example");
+        block[0] = 0x83;
+        client.send(frame(HEADERS, END_HEADERS, 1, &block));
+        client.send(frame(DATA, 0, 1, &[0; 1000]));
+        let mut bytes = client.take(usize::MAX);
+        client.send(window(1, 1000));
+        while !client.pipe.borrow().down.bytes.is_empty() {
+            bytes.extend(client.take(usize::MAX));
+            client.send(window(0, 1));
+        }
+        let heard = parsed(&bytes);
+        let ours: Vec<_> = heard.iter().filter(|frame| frame.2 == 1).collect();
+        assert!(content(&heard, 1).0.ends_with(b"nothing else.") && content(&heard, 1).1, "{heard:?}");
+        let last = ours.last().map(|frame| (frame.0, frame.3.clone()));
+        assert_eq!(last, Some((RESET, vec![0; 4])), "with a window of {first} and room for {room}");
+        assert_eq!(ours.iter().filter(|frame| frame.0 == RESET).count(), 1);
+    }
 }
 
 #[test]
@@ -197,7 +247,7 @@ fn a_flood_of_pings_is_hung_up_on() {
         client.send(&pings);
         client.take(usize::MAX);
     }
-    assert!(client.is_gone());
+    assert!(client.is_gone() && client.is_reset());
 }
 
 /// CVE-2023-44487.

@@ -53,10 +53,15 @@ impl Stack {
         }
     }
 
+    /// More than half of the room is taken.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.committed() > self.budget / 2
+    }
+
     /// True if `source` may have one connection more. When more than half of the room is taken and it has its share, one
     /// of its own that has been at rest for long must go.
     pub(super) fn make_way(&mut self, source: IpAddr) -> bool {
-        if self.committed() <= self.budget / 2 || self.sources.count(source) < self.share {
+        if !self.is_crowded() || self.sources.count(source) < self.share {
             return true;
         }
         self.figures.shared += 1;
