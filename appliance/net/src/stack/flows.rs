@@ -119,7 +119,10 @@ impl Stack {
         let view = flow.view(self.now);
         let stamps = flow.stamps(self.now);
         let options = Options { stamps, ..Options::default() };
-        let (ends, seq, ack) = (flow.ends, flow.sent, view.expected);
+        // What lies beyond its window, a probe of an empty one too, the peer has not taken, nor a reset behind it.
+        let edge = view.una + flow.peer.window;
+        let seq = if flow.sent.is_after(edge) { edge } else { flow.sent };
+        let (ends, ack) = (flow.ends, view.expected);
         if !calling {
             let segment = Segment { flags: RST | ACK, seq, ack, window: 0, options, payload: &[] };
             self.say(&ends, &segment);
