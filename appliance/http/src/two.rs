@@ -10,7 +10,7 @@
 //! | HPACK bombs | `header_table_size` and `max_header_list_size`, which counts decoded bytes |
 //! | window stalls | `max_send_buf_size`, [`crate::Limits::streams`], [`crate::Limits::stall`] |
 //! | PING, SETTINGS, PRIORITY, empty DATA | [`UNASKED`], [`crate::Limits::idle`]: only requests are life |
-//! | bodies nobody asked for | the smallest window; hyper resets the stream when the answer is done |
+//! | bodies nobody asked for | the smallest window; [`heard_out`] for a moment, then the stream is reset |
 
 use crate::books::Pending;
 use crate::crowd::Guest;
@@ -25,8 +25,9 @@ use bytes::Bytes;
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
-use hyper::body::Incoming;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::Service;
@@ -42,6 +43,8 @@ const RESETS: usize = 20;
 const SEND_BUFFER: usize = 64 * 1024;
 /// The window of a request body: the smallest that RFC 9113 starts with.
 const WINDOW: u32 = 65_535;
+/// So much of a body that nobody wants is taken: less than what ends a connection ([`UNASKED`]).
+const UNWANTED: usize = 64 * 1024;
 
 pub(crate) async fn drive<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks)
 where
@@ -114,7 +117,7 @@ impl Watch {
                     Poll::Ready(()) if !leaving => Poll::Ready(Mood::Goodbye),
                     _ => self.poll_mood(leaving, &mut pace, &mut rest, context),
                 };
-                match core::task::ready!(mood) {
+                match ready!(mood) {
                     Mood::Well => {}
                     Mood::Enough => return Poll::Ready(()),
                     Mood::TooMuch => {
@@ -188,12 +191,29 @@ impl Service<Request<Incoming>> for Answers {
             )
             .booked(entry);
         }
-        // Nobody reads the body: what still comes of it takes no room from other streams.
-        drop(question);
+        if !question.is_end_stream() {
+            self.tasks.spawn(heard_out(question, self.tasks.timers().clone(), self.house.limits.linger));
+        }
         let mut answer = refusal.unwrap_or_else(|| answer::answer(&self.house, &self.visit, &head));
         answer.body_mut().belongs_to(&self.exchange);
         Reply::said(answer).booked(entry)
     }
+}
+
+/// Reads what still comes of a body that nobody wants, a little and for a moment, so that it takes no room from other
+/// streams. Dropping it at once would reset the stream behind the answer, which RFC 9113 allows (§8.1): but a client that
+/// has not said all by then may throw the answer away (curl 7.88).
+async fn heard_out(mut question: Incoming, timers: Timers, patience: Duration) {
+    let mut left = UNWANTED;
+    let end = poll_fn(|context| {
+        while let Some(Ok(frame)) = ready!(Pin::new(&mut question).poll_frame(context)) {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length.max(1)) else { break };
+            left = rest;
+        }
+        Poll::Ready(())
+    });
+    let _ = timers.within(patience, end).await;
 }
 
 /// hyper's name for what spawns: each answer with a body is a task of its own.

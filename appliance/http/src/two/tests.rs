@@ -196,6 +196,9 @@ fn an_answer_that_does_not_wait_for_the_body_is_whole_before_the_stream_is_reset
             bytes.extend(client.take(usize::MAX));
             client.send(window(0, 1));
         }
+        assert!(parsed(&bytes).iter().all(|frame| frame.0 != RESET), "it may still say the rest");
+        client.wait(2.1);
+        bytes.extend(client.take(usize::MAX));
         let heard = parsed(&bytes);
         let ours: Vec<_> = heard.iter().filter(|frame| frame.2 == 1).collect();
         assert!(content(&heard, 1).0.ends_with(b"nothing else.") && content(&heard, 1).1, "{heard:?}");
@@ -237,6 +240,39 @@ fn pings_do_not_keep_a_connection_alive() {
         client.wait(1.0);
     }
     assert!(client.is_gone());
+}
+
+/// curl 7.88 throws an answer away when its stream is reset before it has said all.
+#[test]
+fn who_says_the_rest_of_a_body_that_nobody_wants_sees_no_reset() {
+    let mut client = connected(house(), 65_535);
+    let mut block = get("/", "a.example");
+    block[0] = 0x83;
+    client.send(frame(HEADERS, END_HEADERS, 1, &block));
+    let mut heard = frames(&mut client);
+    assert!(content(&heard, 1).1, "the answer waits for nothing");
+    client.wait(1.0);
+    client.send([frame(DATA, 0, 1, &[0; 1000]), frame(DATA, END_STREAM, 1, b"y")].concat());
+    client.wait(3.0);
+    heard.extend(frames(&mut client));
+    assert!(heard.iter().all(|frame| frame.0 != RESET), "{heard:?}");
+}
+
+#[test]
+fn who_says_too_much_of_a_body_that_nobody_wants_is_reset_before_the_moment_is_over() {
+    let mut client = connected(house(), 65_535);
+    let mut block = get("/", "a.example");
+    block[0] = 0x83;
+    client.send(frame(HEADERS, END_HEADERS, 1, &block));
+    let mut heard = frames(&mut client);
+    for _ in 0..5 {
+        client.send(frame(DATA, 0, 1, &[0; 16_000]));
+        heard.extend(frames(&mut client));
+    }
+    let resets: Vec<_> = heard.iter().filter(|frame| frame.0 == RESET).map(|frame| frame.3.clone()).collect();
+    assert_eq!(resets, [vec![0; 4]], "{heard:?}");
+    client.send(ask(3, "/"));
+    assert!(content(&frames(&mut client), 3).1, "others are served on");
 }
 
 #[test]
