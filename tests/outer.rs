@@ -89,13 +89,17 @@ impl Outer {
 
     fn wait_until_ready(&mut self) {
         let end = Instant::now() + PATIENCE;
-        while !self.serial().contains("outer is ready")
-            && self.try_run("true", Duration::from_secs(2)).is_err()
-        {
+        while !self.answers() {
             let gone = self.qemu.try_wait().expect("QEMU can be asked");
             assert!(gone.is_none() && Instant::now() < end, "the outer machine is not up: {}", self.serial());
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Whether its door is open. It says that it is ready when the door is about to open, and is given time then.
+    fn answers(&self) -> bool {
+        let ready = self.serial().contains("outer is ready");
+        self.try_run("true", Duration::from_secs(if ready { 20 } else { 2 })).is_ok()
     }
 
     /// What the machine has written to its serial line.
