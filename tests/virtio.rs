@@ -304,14 +304,15 @@ fn under_a_real_kvm_every_device_works_on_every_board() {
 
 /// What is done in the outer machine with one board.
 const KVM: &str = "
-cd /; rm -f said; touch said
+cd /; rm -f said echoes; touch said echoes
 qemu-system-x86_64 -accel kvm -M BOARD -cpu host -m 64 -nodefaults -display none -no-reboot -global WORDS \
     -kernel /guest -serial file:/said -netdev socket,id=n,listen=127.0.0.1:7000 \
     -device virtio-net-KIND,netdev=n -device virtio-serial-KIND -device virtio-rng-KIND \
     -chardev socket,id=c,path=/port,server=on,wait=off -device virtserialport,chardev=c,name=gatehouse.control &
 for second in $(seq 60); do grep -q ready said && break; sleep 1; done
 (echo 'who is there?'; sleep 5) | socat - UNIX-CONNECT:/port
-(cat frames; sleep 10) | socat - TCP:127.0.0.1:7000 >echoes
+(cat frames; for second in $(seq 60); do [ $(wc -c <echoes) -ge $(wc -c <frames) ] && break; sleep 1; done) |
+    socat - TCP:127.0.0.1:7000 >>echoes
 echo echo: $(wc -c <echoes)
 cat said
 kill $!; wait $!; true";
