@@ -7,16 +7,16 @@ use crate::session::Session;
 use crate::shake::{self, Guard, Stopped};
 use crate::site::{Key, certified, paired};
 use crate::trust::{Flaw, Trust};
-use crate::usage::Strict;
+use crate::usage::{Strict, signatures_as_within};
 use crate::wire::{Scratch, Wire};
 use crate::{Profile, provider};
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, CommonState, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, CommonState, Error};
 use std::rc::Rc;
 use std::sync::Arc;
 use tasks::Timers;
@@ -164,25 +164,5 @@ impl ServerCertVerifier for Nameless {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, leaf, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, leaf, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+    signatures_as_within!();
 }
