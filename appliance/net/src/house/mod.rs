@@ -3,7 +3,9 @@
 pub(crate) mod arp;
 pub(crate) mod dhcp;
 pub(crate) mod echo;
+pub(crate) mod groups;
 pub(crate) mod lease;
+pub(crate) mod mld;
 pub(crate) mod ndp;
 pub(crate) mod near;
 pub(crate) mod neighbours;

@@ -46,6 +46,11 @@ impl Near {
         (self.state == State::Ours).then_some(self.address)
     }
 
+    /// The address that is ours or that is to be.
+    pub(crate) fn wanted(&self) -> Option<Ipv6Addr> {
+        (self.state != State::Lost).then_some(self.address)
+    }
+
     /// When [`Self::turn`] has something to do, if ever.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {

@@ -5,7 +5,7 @@
 
 use super::arp::{self, Arp};
 use super::ndp::{self, Ndp};
-use super::places::Addresses;
+use super::places::{ALL_NODES, Addresses};
 use crate::config::Cidr;
 use crate::gate::limit::Limit;
 use crate::out::{Out, Parcel, direct};
@@ -218,9 +218,8 @@ impl Neighbours {
                 Arp { is_reply: false, mac: self.mac, sender: ours, target: ours }.frame(arp::EVERYBODY)
             }
             IpAddr::V6(ours) => {
-                let all = std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
                 let ndp = Ndp { is_answer: true, target: ours, mac: None };
-                ndp.frame(self.mac, ndp::group_mac(all), ours, all)
+                ndp.frame(self.mac, ndp::group_mac(ALL_NODES), ours, ALL_NODES)
             }
         };
         out.push(Parcel { frame, help: Help::default() });

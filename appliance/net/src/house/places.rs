@@ -103,6 +103,9 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
+/// Everybody on this wire.
+pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
 /// The first 64 bits of addresses that are good on one wire only.
 pub(crate) const LINK: u64 = 0xfe80 << 48;
 

@@ -101,6 +101,11 @@ impl Slaac {
         fresh.chain(ours().filter(move |home| home.preferred <= now).map(|home| (home, false)))
     }
 
+    /// The addresses that are ours or that are to be.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.homes.iter().filter(|home| home.doubt != Doubt::Lost).map(|home| home.address)
+    }
+
     /// The router that is used: the one that is known longest.
     pub(crate) fn router(&self) -> Option<Ipv6Addr> {
         self.routers.first().map(|(router, _)| *router)

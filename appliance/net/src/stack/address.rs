@@ -8,6 +8,7 @@ use crate::config::{Cidr, Config, News, Whereabouts};
 use crate::gate::limit::Limit;
 use crate::house::arp::{Arp, EVERYBODY};
 use crate::house::dhcp::{self, Dhcp};
+use crate::house::groups::Groups;
 use crate::house::lease::Lease;
 use crate::house::ndp::{self, Ndp};
 use crate::house::near::{self, Near};
@@ -33,14 +34,15 @@ const STEPS: usize = 16;
 /// Where we are, and how we know.
 pub(crate) struct Estate {
     /// What was told at the start.
-    fixed: Addresses,
+    pub(super) fixed: Addresses,
     /// Our address on this wire only, where IPv6 is spoken.
-    near: Option<Near>,
+    pub(super) near: Option<Near>,
+    pub(super) groups: Groups,
     /// What addresses of our own making follow from.
     stable: Option<[u8; 16]>,
     dhcp: Option<Dhcp>,
     lease: Option<Lease>,
-    slaac: Option<Slaac>,
+    pub(super) slaac: Option<Slaac>,
     /// The largest packet of either family.
     mtu: [usize; 2],
     widest: usize,
@@ -56,6 +58,7 @@ impl Estate {
         Self {
             fixed: Addresses::new(config),
             near: v6.then(|| Near::new(facts.mac)),
+            groups: Groups::default(),
             stable: config.stable,
             dhcp: config.dhcp.then(|| Dhcp::new(facts.mac, facts.mtu, now)),
             lease: None,
@@ -128,18 +131,22 @@ impl Stack {
                 break;
             }
         }
+        let groups = self.keep_groups();
         let estate = &self.estate;
         let dhcp = estate.dhcp.as_ref().map(Dhcp::deadline);
         let slaac = estate.slaac.as_ref().map(Slaac::deadline);
         let near = estate.near.as_ref().and_then(Near::deadline);
-        [dhcp, slaac, near].into_iter().flatten().min()
+        [dhcp, slaac, near, groups].into_iter().flatten().min()
     }
 
     fn keep_near(&mut self) -> bool {
         let Some(step) = self.estate.near.as_mut().and_then(|near| near.turn(self.now)) else { return false };
         match step {
             near::Step::Probe(target) => self.ask_who_has(target),
-            near::Step::Take => self.move_house("another took its place"),
+            near::Step::Take => {
+                self.estate.groups.begin_again(self.now);
+                self.move_house("another took its place");
+            }
         }
         true
     }
@@ -253,6 +260,7 @@ impl Stack {
             || slaac.is_some_and(|slaac| slaac.hear_of(ndp.target, draw))
         {
             self.estate.tell(self.now, News::Taken(ndp.target.into()));
+            self.regroup();
             return true;
         }
         let own = self.neighbours.addresses.is_own(ndp.target.into());
@@ -277,8 +285,9 @@ impl Stack {
         true
     }
 
-    /// Asks if anybody has an address that is to be ours.
+    /// Asks if anybody has an address that is to be ours; the answer may be a question to its group.
     fn ask_who_has(&mut self, target: Ipv6Addr) {
+        self.regroup();
         let (group, ndp) = (ndp::group(target), Ndp { is_answer: false, target, mac: None });
         let group_mac = ndp::group_mac(group);
         let frame = ndp.frame(self.neighbours.mac(), group_mac, Ipv6Addr::UNSPECIFIED, group);
@@ -302,6 +311,7 @@ impl Stack {
                 self.tell_home(cidr);
             }
         }
+        self.regroup();
         self.narrow();
     }
 

@@ -56,6 +56,9 @@ impl Stack {
         if packet.protocol == ICMPV6 {
             return self.arrive_icmp6(frame, for_all, &packet);
         }
+        if packet.protocol == ip::HOP_BY_HOP && packet.to.is_ipv6() {
+            return self.arrive_query(&packet);
+        }
         if packet.protocol == udp::UDP && self.arrive_dhcp(&packet, checksum) {
             return;
         }

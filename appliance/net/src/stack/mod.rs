@@ -4,6 +4,7 @@ mod address;
 mod api;
 mod arrive;
 mod flows;
+mod groups;
 mod letters;
 pub(crate) use flows::RECORD;
 mod room;

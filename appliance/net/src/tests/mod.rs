@@ -7,6 +7,7 @@ mod cost;
 mod echo;
 mod forecast;
 mod gate;
+mod groups;
 mod letters;
 mod narrow;
 mod pcap;

@@ -69,6 +69,8 @@ pub(crate) enum Malformed {
     Fragment,
 }
 
+/// IPv6 options for all on the way.
+pub(crate) const HOP_BY_HOP: u8 = 0;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const FRAGMENT: u8 = 44;
 
