@@ -4,20 +4,19 @@
 //! cannot be asked for anything but the first segment again. Here are selective acknowledgements (RFC 6675), a window that
 //! is CUBIC's, and timers. Nothing here knows of frames: it says which piece comes next.
 
+mod lost;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 use super::heard::Ranges;
 use super::pace::{Pace, Trip};
 use crate::wire::Seq;
 use core::time::Duration;
+use lost::Again;
 use std::collections::VecDeque;
 use world::Instant;
 
-/// Acknowledgements that say nothing new, until the first segment counts as lost.
-const DUPLICATES: u8 = 3;
-/// So many pieces that were said again are told apart.
-const AGAIN: usize = 64;
 /// The longest piece.
 const LONGEST: u32 = 48 * 1024;
 
@@ -37,14 +36,6 @@ pub(crate) enum Due {
     Speech,
     /// The peer's window is shut: ask whether it still is.
     Probe,
-}
-
-/// A piece that was said again when everything before `then` had been said once.
-#[derive(Clone, Copy)]
-struct Again {
-    from: Seq,
-    until: Seq,
-    then: Seq,
 }
 
 /// Our half of a connection.
@@ -228,67 +219,6 @@ impl Sender {
         bytes
     }
 
-    /// Finds out what was lost, and whether what was lost is there by now. Without selective acknowledgements the next
-    /// segment is lost too when an acknowledgement ends in the middle (RFC 6582).
-    fn mend(&mut self, now: Instant, blind: bool) {
-        let mss = self.pace.mss();
-        if self.mending.is_some_and(|until| !self.una.is_before(until)) {
-            self.mending = None;
-        }
-        if self.duplicates >= DUPLICATES || (blind && self.mending.is_some()) {
-            self.lost = self.lost.later(self.first(mss));
-        }
-        if let Some(gone) = self.heard.gone(2 * mss) {
-            self.lost = self.lost.later(gone);
-        }
-        let heard = &self.heard;
-        // What was said again and did not arrive although so much that was said later did is lost again.
-        self.again.retain(|again| {
-            let there = heard.past(again.from).is_some_and(|past| !past.is_before(again.until));
-            let later = heard.between(again.then, again.then + (1 << 24));
-            !there && later <= 2 * mss
-        });
-        if self.mending.is_none() && self.hole().is_some() {
-            self.begin(now);
-        }
-    }
-
-    fn begin(&mut self, now: Instant) {
-        self.pace.lost(now, self.flight());
-        self.mending = Some(self.next);
-    }
-
-    /// The end of the first segment that is out.
-    fn first(&self, mss: u32) -> Seq {
-        self.una + mss.min(self.flight())
-    }
-
-    /// What was lost and not said again: the first part of it, of a segment at the most.
-    fn hole(&self) -> Option<(Seq, Seq)> {
-        let mut from = self.una;
-        while from.is_before(self.lost) {
-            let again =
-                self.again.iter().find(|again| !from.is_before(again.from) && from.is_before(again.until));
-            let Some(past) = self.heard.past(from).or(again.map(|again| again.until)) else {
-                let next = self.again.iter().map(|again| again.from).filter(|at| at.is_after(from));
-                let ends =
-                    [from + self.pace.mss(), self.lost].into_iter().chain(self.heard.next(from)).chain(next);
-                let until = ends.min_by_key(|end| *end - from)?;
-                return Some((from, until));
-            };
-            from = past;
-        }
-        None
-    }
-
-    /// Bytes that are on their way, as far as anybody can know.
-    fn under_way(&self) -> u32 {
-        let beyond = self.next.past(self.lost);
-        let beyond = beyond.saturating_sub(self.heard.between(self.lost, self.next));
-        let again: u32 = self.again.iter().map(|again| again.until - again.from).sum();
-        (beyond + again).saturating_sub(u32::from(self.duplicates) * self.pace.mss())
-    }
-
     /// What to say next, if anything: the peer takes everything before `edge`.
     pub(crate) fn piece(&self, edge: Seq) -> Option<Piece> {
         let under_way = self.under_way();
@@ -331,102 +261,5 @@ impl Sender {
             self.next = piece.until;
         }
         self.arm(now);
-    }
-
-    fn repeated(&mut self, piece: &Piece) {
-        let (from, until, then) = (piece.from, piece.until, self.next);
-        if self.timed.is_some_and(|(seq, _)| seq.is_after(from)) {
-            self.timed = None;
-        }
-        if let Some(before) = self.again.iter_mut().find(|again| again.until == from && again.then == then) {
-            before.until = until;
-        } else if self.again.len() < AGAIN {
-            self.again.push(Again { from, until, then });
-        } else if let Some(last) = self.again.last_mut() {
-            // Too many to tell apart: what lies between counts as said too, and is missed later.
-            let from = if from.is_before(last.from) { from } else { last.from };
-            *last = Again { from, until: until.later(last.until), then };
-        }
-    }
-
-    /// Sets the timer, if there is anything to wait for and it does not run yet.
-    fn arm(&mut self, now: Instant) {
-        if self.deadline.is_none() && self.is_owed() {
-            let nudge = self.trip.nudge().filter(|_| !self.nudged && self.mending.is_none());
-            let several = self.flight() > self.pace.mss();
-            let patience = self.trip.patience();
-            self.deadline =
-                Some(now + nudge.filter(|_| several).map_or(patience, |nudge| nudge.min(patience)));
-        }
-    }
-
-    /// When to come back, if nothing is heard before.
-    pub(crate) fn deadline(&mut self, now: Instant) -> Option<Instant> {
-        self.arm(now);
-        self.deadline.filter(|_| self.is_owed())
-    }
-
-    /// The time that [`Sender::deadline`] named has come.
-    pub(crate) fn ring(&mut self, now: Instant) -> Option<Due> {
-        self.deadline(now).filter(|at| *at <= now)?;
-        self.deadline = None;
-        if self.flight() == 0 {
-            self.trip.doubled = self.trip.doubled.saturating_add(1);
-            self.arm(now);
-            return Some(Due::Probe);
-        }
-        let early = !self.nudged
-            && self.mending.is_none()
-            && self.flight() > self.pace.mss()
-            && self.trip.nudge().is_some();
-        if early {
-            self.nudge(now)
-        } else {
-            self.give_up(now)
-        }
-        self.arm(now);
-        Some(Due::Speech)
-    }
-
-    /// Says again what would tell most: what is missing before what the peer has, or the first segment.
-    fn nudge(&mut self, now: Instant) {
-        self.nudged = true;
-        let last = self.heard.iter().next_back().map(|(from, _)| from);
-        self.lost = self.lost.later(last.unwrap_or(self.first(self.pace.mss())));
-        if last.is_some() {
-            self.begin(now);
-        }
-    }
-
-    /// Everything that was not heard of is lost. Whoever is silent twice may have thrown away what it had (RFC 2018 §8).
-    fn give_up(&mut self, now: Instant) {
-        if self.silences == 0 {
-            self.pace.silent(now, self.flight());
-        } else {
-            self.heard.clear();
-        }
-        (self.silences, self.trip.doubled) =
-            (self.silences.saturating_add(1), self.trip.doubled.saturating_add(1));
-        self.lose_all();
-    }
-
-    fn lose_all(&mut self) {
-        self.again.clear();
-        (self.lost, self.mending) = (self.next, Some(self.next));
-        (self.duplicates, self.timed) = (0, None);
-    }
-
-    /// The way is narrower than it was thought to be: what is out did not arrive.
-    pub(crate) fn narrow(&mut self, mss: u16) {
-        self.pace.narrow(u32::from(mss.max(1)));
-        self.lose_all();
-    }
-
-    /// A window that was shut is open again: what was out was not taken.
-    pub(crate) fn opened(&mut self) {
-        if self.flight() > 0 {
-            self.lose_all();
-        }
-        (self.trip.doubled, self.deadline) = (0, None);
     }
 }
