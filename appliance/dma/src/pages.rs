@@ -193,7 +193,7 @@ impl Pages {
     }
 
     fn shared16(&self, at: usize) -> Option<&AtomicU16> {
-        let place = self.place(at, 2)?.cast::<u16>();
+        let place = self.shared(at, 2)?.cast::<u16>();
         if !place.is_aligned() {
             return None;
         }
@@ -202,7 +202,7 @@ impl Pages {
     }
 
     fn shared32(&self, at: usize) -> Option<&AtomicU32> {
-        let place = self.place(at, 4)?.cast::<u32>();
+        let place = self.shared(at, 4)?.cast::<u32>();
         if !place.is_aligned() {
             return None;
         }
@@ -211,12 +211,19 @@ impl Pages {
     }
 
     fn shared64(&self, at: usize) -> Option<&AtomicU64> {
-        let place = self.place(at, WORD)?.cast::<u64>();
+        let place = self.shared(at, WORD)?.cast::<u64>();
         if !place.is_aligned() {
             return None;
         }
         // SAFETY: as in `shared16`, with eight bytes.
         Some(unsafe { AtomicU64::from_ptr(place.as_ptr()) })
+    }
+
+    /// A place that both sides use at once; the other side of a test may act before we do.
+    fn shared(&self, at: usize, len: usize) -> Option<NonNull<u8>> {
+        #[cfg(any(test, feature = "pretend"))]
+        crate::pretend::moment();
+        self.place(at, len)
     }
 
     fn place(&self, at: usize, len: usize) -> Option<NonNull<u8>> {

@@ -4,10 +4,13 @@
 //! in every field that a device writes.
 
 mod domain;
+mod moments;
 
 pub use domain::Domain;
+pub(crate) use moments::moment;
+pub use moments::{Act, Play, every_way};
 
-use crate::ring::{available_at, used_at};
+use crate::ring::{available_at, passed, used_at};
 use crate::{Claim, Pages, Ring, Transport};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -40,7 +43,11 @@ struct Queue {
     size: u16,
     seen: u16,
     used: u16,
+    announced: u16,
 }
+
+/// "Both sides say at which index they want to be told."
+const EVENTS: u64 = 1 << 29;
 
 /// A buffer that the driver lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +82,11 @@ impl Pretend {
         let pages = Pages::in_process(len);
         self.0.memory.borrow_mut().push(pages.clone());
         Some(pages)
+    }
+
+    /// Lets this device reach memory that another one had before it: whoever tries many ways uses it again.
+    pub fn reach(&self, pages: &Pages) {
+        self.0.memory.borrow_mut().push(pages.clone());
     }
 
     /// Lets [`Pretend::pages`] give only so many bytes more.
@@ -175,6 +187,20 @@ impl Pretend {
         });
     }
 
+    /// Whether the driver is to be interrupted for what was given back since the last call: what a device asks itself
+    /// after each batch.
+    #[must_use]
+    pub fn announces(&self, queue: u16) -> bool {
+        let events = self.accepted() & EVENTS != 0;
+        self.with(queue, |queue| {
+            let before = core::mem::replace(&mut queue.announced, queue.used);
+            let event = queue.memory.load16(available_at(queue.size) + 4 + 2 * usize::from(queue.size));
+            let quiet = queue.memory.load16(available_at(queue.size)) & 1 != 0;
+            if events { passed(event, before, queue.used) } else { !quiet && before != queue.used }
+        })
+        .unwrap_or(false)
+    }
+
     /// Whether the driver would be interrupted for the used entry number `before` (the last one given back).
     #[must_use]
     pub fn wants_to_be_told(&self, queue: u16, events: bool, before: u16) -> bool {
@@ -238,7 +264,7 @@ impl Transport for WayTo {
     fn install(&mut self, queue: u16, ring: &Ring) {
         if let Some(place) = self.0.queues.borrow_mut().get_mut(usize::from(queue)) {
             let memory = ring.memory().clone();
-            *place = Some(Queue { memory, size: ring.size(), seen: 0, used: 0 });
+            *place = Some(Queue { memory, size: ring.size(), seen: 0, used: 0, announced: 0 });
         }
     }
 

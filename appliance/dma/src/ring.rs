@@ -204,7 +204,7 @@ impl Ring {
 }
 
 /// True when an index went past `event` on its way from `before` to `now`: then whoever asked wants to be told.
-const fn passed(event: u16, before: u16, now: u16) -> bool {
+pub(crate) const fn passed(event: u16, before: u16, now: u16) -> bool {
     now.wrapping_sub(event).wrapping_sub(1) < now.wrapping_sub(before)
 }
 

@@ -128,14 +128,21 @@ impl<T: Transport> Console<T> {
         }
         let marked = self.ports.iter_mut().try_for_each(Port::mark);
         self.device.judge(marked);
-        for _ in 0..self.told.size() {
-            let message = if self.device.runs() { self.next() } else { Ok(None) };
-            let Some(message) = self.device.judge(message).flatten() else { break };
-            message.iter().for_each(|told| self.obey(told));
+        let all_read = (0..=self.told.size()).any(|_| !self.obey_next());
+        if !all_read {
+            self.ports.iter_mut().for_each(Port::unmark);
         }
         self.device.publish(CONTROL_IN, &mut self.told);
         let reclaimed = reclaim(&mut self.tell);
         self.device.judge(reclaimed);
+    }
+
+    /// Does what the next message of the host says; false when there is none.
+    fn obey_next(&mut self) -> bool {
+        let message = if self.device.runs() { self.next() } else { Ok(None) };
+        let message = self.device.judge(message).flatten();
+        message.iter().flatten().for_each(|told| self.obey(told));
+        message.is_some()
     }
 
     /// The next message of the host: there is none, or it means nothing, or something.

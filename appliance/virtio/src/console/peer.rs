@@ -2,10 +2,12 @@
 //!
 //! Peers come and go, and the bytes of two peers must not be mixed. The host tells of them on another queue than the
 //! one the bytes come on, so there is a mark: each time before the control queue is read, the port notes how many
-//! buffers have come. When the control queue then says that the peer went, what came before the mark was its own: it
-//! is still delivered, then the end is told, and what comes later is the next peer's. When one look finds that a
-//! peer went and another came, nobody can tell whose bytes came since the look before: they count as the new one's,
-//! because a host that restarts its end seldom leaves anything unread, and a lost greeting would hang both sides.
+//! buffers have come. When the control queue then says nothing, what came before the mark is the present peer's. When it
+//! says that the peer went, that was the one who went: it is still delivered, then the end is told, and what comes later
+//! is the next peer's. What has come since the mark is nobody's yet and waits for the next look: another peer may have
+//! said it. When one look finds that a peer went and another came, nobody can tell whose bytes came since the look
+//! before: they count as the new one's, because a host that restarts its end seldom leaves anything unread, and a lost
+//! greeting would hang both sides.
 
 /// Who is there, who was told of it, and whose the buffers are that have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,12 +17,13 @@ pub(super) struct Peer {
     over: bool,
     /// The reader knows that the stream is open.
     told: bool,
-    /// Buffers that had come when the host's messages were last looked for.
+    /// Buffers that had come when the host's messages were last looked for, and are not taken yet.
     mark: u16,
-    /// Whether a peer went since then.
-    went: bool,
+    /// So many of them the look before had found already.
+    sure: u16,
     owed: Owed,
-    owed_at_mark: Owed,
+    /// What was owed, and whether a stream was open, before anybody went since then.
+    before: Option<(Owed, bool)>,
 }
 
 /// Buffers that have come and are not the present peer's.
@@ -50,13 +53,18 @@ pub(super) enum Next {
 impl Peer {
     /// `waiting` buffers have come so far, and now the host's messages are looked for.
     pub(super) fn mark(&mut self, waiting: u16) {
-        (self.mark, self.went, self.owed_at_mark) = (waiting, false, self.owed);
+        (self.sure, self.mark, self.before) = (self.mark, waiting, None);
+    }
+
+    /// There was more to look for than was looked for: of what has come nobody knows whose it is.
+    pub(super) fn unmark(&mut self) {
+        self.mark = 0;
     }
 
     /// The host says that somebody is there.
     pub(super) fn comes(&mut self) {
-        if !self.here && self.went {
-            self.owed = self.owed_at_mark;
+        if let Some((owed, was_open)) = self.before.filter(|_| !self.here) {
+            self.owed = owed.until(self.sure, was_open);
         }
         self.here = true;
     }
@@ -66,13 +74,11 @@ impl Peer {
         if !self.here {
             return;
         }
-        if self.told && !self.over {
-            self.over = true;
-            self.owed.rest = self.mark;
-        } else {
-            self.owed.skip = self.mark.saturating_sub(self.owed.rest);
-        }
-        (self.here, self.went) = (false, true);
+        let is_open = self.told && !self.over;
+        self.before = self.before.or(Some((self.owed, is_open)));
+        self.owed = self.owed.until(self.mark, is_open);
+        self.over |= is_open;
+        self.here = false;
     }
 
     /// What to do, and as if it were done.
@@ -82,15 +88,22 @@ impl Peer {
             return Next::Close;
         }
         if self.told {
-            self.owed.rest = self.owed.rest.saturating_sub(1);
-            return Next::Deliver;
+            return self.take(Next::Deliver);
         }
         if self.owed.skip > 0 {
-            self.owed.skip -= 1;
-            return Next::Drop;
+            return self.take(Next::Drop);
         }
         self.told = self.here;
         if self.told { Next::Open } else { Next::Nothing }
+    }
+
+    /// Takes a buffer, if one has come of which we know whose it is.
+    fn take(&mut self, next: Next) -> Next {
+        let Some(left) = self.mark.checked_sub(1) else { return Next::Nothing };
+        (self.mark, self.sure) = (left, self.sure.saturating_sub(1));
+        let owed = if next == Next::Drop { &mut self.owed.skip } else { &mut self.owed.rest };
+        *owed = owed.saturating_sub(1);
+        next
     }
 
     /// The device is gone, and the peer and its bytes with it.
@@ -107,6 +120,14 @@ impl Peer {
     /// Whether there is something to be told.
     pub(super) fn has_news(&self) -> bool {
         self.over || self.told != self.here
+    }
+}
+
+impl Owed {
+    /// When somebody goes and the first `count` buffers are not the next one's: the rest of an open stream is delivered.
+    fn until(self, count: u16, is_open: bool) -> Self {
+        let rest = if is_open { count } else { self.rest };
+        Self { rest, skip: count.saturating_sub(rest) }
     }
 }
 
@@ -149,6 +170,36 @@ mod tests {
     }
 
     #[test]
+    fn what_a_look_before_has_found_is_the_old_peers_even_so() {
+        let mut peer = open();
+        peer.mark(2);
+        peer.mark(3);
+        peer.leaves();
+        peer.comes();
+        let expected = [Next::Deliver, Next::Deliver, Next::Close, Next::Open, Next::Deliver, Next::Nothing];
+        assert_eq!(all(&mut peer, 6), expected);
+        peer.mark(2);
+        peer.mark(3);
+        peer.leaves();
+        peer.comes();
+        peer.leaves();
+        let expected = [Next::Deliver, Next::Deliver, Next::Close, Next::Drop, Next::Nothing];
+        assert_eq!(all(&mut peer, 5), expected);
+    }
+
+    #[test]
+    fn what_has_come_since_the_last_look_is_nobodys_yet() {
+        let mut peer = open();
+        peer.mark(1);
+        assert_eq!(all(&mut peer, 2), [Next::Deliver, Next::Nothing]);
+        peer.mark(4);
+        peer.unmark();
+        assert_eq!(peer.next(), Next::Nothing);
+        peer.mark(4);
+        assert_eq!(peer.next(), Next::Deliver);
+    }
+
+    #[test]
     fn bytes_of_a_peer_that_nobody_heard_of_are_dropped() {
         let mut peer = Peer::default();
         peer.comes();
@@ -168,7 +219,7 @@ mod tests {
         peer.comes();
         peer.mark(4);
         peer.leaves();
-        peer.mark(4);
+        peer.mark(5);
         peer.comes();
         let expected =
             [Next::Deliver, Next::Close, Next::Drop, Next::Drop, Next::Drop, Next::Open, Next::Deliver];

@@ -67,6 +67,11 @@ impl Port {
         Ok(())
     }
 
+    /// The host had more to say than was read: of what has come nobody knows whose it is.
+    pub(super) fn unmark(&mut self) {
+        self.peer.unmark();
+    }
+
     /// Takes note of what the host says.
     pub(super) fn obey(&mut self, told: &Told) {
         match told.event {

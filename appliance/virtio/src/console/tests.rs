@@ -1,5 +1,7 @@
 //! The driver against a host that behaves and one that does not.
 
+mod moments;
+
 use super::*;
 use crate::device::MODERN;
 use dma::pretend::{Pretend, WayTo};
@@ -31,7 +33,12 @@ fn say(device: &Pretend, port: u32, event: u16, value: u16, name: &str) {
 
 /// A console with port 1 named and in use, and its channel.
 fn with_control() -> (Console<WayTo>, Pretend, ChannelId) {
-    let (mut console, device) = console();
+    let (console, device) = console();
+    introduced(console, device)
+}
+
+/// The console when the host has told it of port 1, which is in use.
+fn introduced(mut console: Console<WayTo>, device: Pretend) -> (Console<WayTo>, Pretend, ChannelId) {
     assert_eq!(device.receive(CONTROL_OUT), Some(message(0, 0, 1, "")), "the device may tell");
     say(&device, 1, 1, 1, "");
     assert_eq!(console.channel(CONTROL), None, "it has no name yet");
