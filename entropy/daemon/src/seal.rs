@@ -6,7 +6,7 @@
 //! which call it was.
 
 use crate::users::User;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getgid, getgroups, getrlimit, getuid, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
@@ -97,20 +97,31 @@ pub(crate) fn bound(files: usize, memory: usize) -> Result<(), Unlocked> {
     setrlimit(Resource::Data, Rlimit { current: memory, maximum: memory }).map_err(unlocked("memory"))
 }
 
-/// Becomes another user for good, without capabilities, even if that user is root. There is one thread, so
-/// the thread's identity is the process'.
+/// Becomes a user for good, without capabilities, even if that user is root. There is one thread, so the thread's
+/// identity is the process'. What is so already is not asked for: systemd may have taken away the right to ask.
 pub(crate) fn become_user(user: &User) -> Result<(), Unlocked> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    rustix::thread::set_thread_groups(&[]).map_err(unlocked("groups"))?;
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(unlocked("group"))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(unlocked("user"))?;
+    if !is_already(uid, gid)? {
+        rustix::thread::set_thread_groups(&[]).map_err(unlocked("groups"))?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(unlocked("group"))?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(unlocked("user"))?;
+    }
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    rustix::thread::set_capabilities(None, sets).map_err(unlocked("capabilities"))?;
+    if rustix::thread::capabilities(None).map_err(unlocked("capabilities"))? != sets {
+        rustix::thread::set_capabilities(None, sets).map_err(unlocked("capabilities"))?;
+    }
     if !uid.is_root() && rustix::thread::set_thread_uid(Uid::ROOT).is_ok() {
         return Err(Unlocked { what: "user", why: "root can be had back".into() });
     }
     Ok(())
+}
+
+/// We are that user, and in no group but its own.
+fn is_already(uid: Uid, gid: Gid) -> Result<bool, Unlocked> {
+    let groups = getgroups().map_err(unlocked("groups"))?;
+    let is_alone = groups.iter().all(|group| *group == gid);
+    Ok(is_alone && [getuid(), geteuid()] == [uid; 2] && [getgid(), getegid()] == [gid; 2])
 }
 
 /// Closes the lock. There is no way back.
@@ -170,6 +181,22 @@ mod tests {
             assert_eq!(status.signal(), (!lives).then_some(libc::SIGSYS), "{trial}: {status:?}");
             assert_eq!(status.success(), lives, "{trial}: {status:?}");
         }
+    }
+
+    /// Capabilities and groups are a thread's own: the others keep theirs.
+    #[test]
+    fn who_has_given_everything_up_can_still_say_who_it_is() {
+        let me = User { name: "me".into(), uid: geteuid().as_raw(), gid: getegid().as_raw() };
+        let became = std::thread::spawn(move || {
+            let _ = rustix::thread::set_thread_groups(&[]);
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            let others = getgroups().unwrap().iter().any(|group| *group != getegid());
+            let stranger = User { name: "a stranger".into(), uid: me.uid + 1, gid: me.gid };
+            (become_user(&me).is_ok() != others, become_user(&stranger).is_err())
+        });
+        assert_eq!(became.join().unwrap(), (true, true));
     }
 
     /// Does nothing unless the test above asks for it, in a process of its own.
