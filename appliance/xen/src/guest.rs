@@ -266,11 +266,11 @@ fn introduce(store: &mut Store) {
     let _ = store.watch("device/console", Subject::Consoles);
 }
 
+/// News that come meanwhile are kept: the host may have asked for an end already.
 fn wait_for_network(store: &mut Store, beneath: &Rc<dyn Beneath>) -> Option<First> {
     let until = beneath.now().saturating_add(PATIENCE);
     loop {
         let _ = beneath.fired(store.port());
-        let _ = store.news();
         if let Some(first) = Plug::find(store) {
             return Some(first);
         }
@@ -311,3 +311,21 @@ impl fmt::Display for Unfit {
 }
 
 impl core::error::Error for Unfit {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::Pretend;
+
+    #[test]
+    fn a_wish_from_before_the_start_is_still_news_when_the_network_is_there() {
+        let host = Pretend::new();
+        host.set("control/shutdown", "poweroff");
+        let mut store = host.store();
+        control::introduce(&mut store);
+        let beneath: Rc<dyn Beneath> = host;
+        assert!(wait_for_network(&mut store, &beneath).is_none(), "there is no device");
+        assert!(store.news().of(Subject::Control));
+        assert_eq!(control::wish(&mut store), Some(Wish::PowerOff));
+    }
+}
