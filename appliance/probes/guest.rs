@@ -8,6 +8,8 @@ use world::{Boot, ChannelId, Heard, Help, LARGEST_FRAME, Nic, Segment, Segments,
 
 /// Ethernet's type for experiments: nothing else on a cable looks like it.
 const OURS: [u8; 2] = [0x88, 0xb5];
+/// Whoever does not read what was said is not heard when so much is unsaid.
+const MOST_UNSAID: usize = 1_000_000;
 const NAMES: [&str; 3] = ["org.openmirage.entropy.2", "org.openmirage.entropy.1", "gatehouse.control"];
 
 fn main() {
@@ -105,7 +107,7 @@ impl<W: World> Probe<W> {
     fn channel(&mut self, number: usize) {
         let Some(channel) = self.channels.get_mut(number) else { return };
         let mut bytes = [0; 1000];
-        while channel.unsaid.len() < 100_000 {
+        while channel.unsaid.len() < MOST_UNSAID {
             match self.world.hear(channel.id, &mut bytes) {
                 Heard::Bytes(count) => channel.unsaid.extend(bytes.iter().take(count)),
                 Heard::Nothing => break,

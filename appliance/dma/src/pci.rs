@@ -89,12 +89,14 @@ impl Transport for Pci {
         self.write_address(DESCRIPTORS, descriptors);
         self.write_address(AVAILABLE, available);
         self.write_address(USED, used);
+        // A device that was reset gets its rings again.
+        self.places.retain(|(number, _)| *number != queue);
         self.places.push((queue, self.bell()));
         self.common.write(QUEUE_ENABLE, 1_u16);
     }
 
     fn kick(&mut self, queue: u16) {
-        if let Some((_, place)) = self.places.iter().rev().find(|(number, _)| *number == queue) {
+        if let Some((_, place)) = self.places.iter().find(|(number, _)| *number == queue) {
             self.bells.write(*place, queue);
         }
     }

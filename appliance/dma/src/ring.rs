@@ -69,6 +69,13 @@ impl Ring {
         Some(Self { memory, size, events, lent, out: 0, next: 0, published: 0, used: 0 })
     }
 
+    /// Begins anew, for a device that was reset: it has none of the buffers any more.
+    pub fn begin_again(&mut self) {
+        self.memory.wipe();
+        self.lent.fill(None);
+        [self.out, self.next, self.published, self.used] = [0; 4];
+    }
+
     /// How many buffers it can lend at once.
     #[must_use]
     pub fn size(&self) -> u16 {

@@ -55,12 +55,16 @@ impl<T: Transport> Console<T> {
         let tell_from = Buffers::new(tell.size(), control::LONGEST, memory)?;
         let ports = (0..count).map(|number| port(&mut device, number, memory)).collect::<Result<_, _>>()?;
         told_in.lend_all(&mut told);
-        device.run();
         let memory = memory.clone();
         let mut console = Self { device, memory, told, told_in, tell, tell_from, ports };
-        console.device.publish(CONTROL_IN, &mut console.told);
-        console.say(Message { port: 0, event: Event::DeviceReady });
+        console.run();
         Ok(console)
+    }
+
+    fn run(&mut self) {
+        self.device.run();
+        self.device.publish(CONTROL_IN, &mut self.told);
+        self.say(Message { port: 0, event: Event::DeviceReady });
     }
 
     /// The port of that name, once the host has told of it. From now on it is in use.
@@ -108,6 +112,7 @@ impl<T: Transport> Console<T> {
     /// True when something has come for which there may be no interrupt. From now on there will be one.
     pub fn listen(&mut self) -> bool {
         self.look();
+        self.mend();
         self.device.runs() && self.ports.iter().fold(self.told.listen(), |any, port| port.listen() | any)
     }
 
@@ -119,6 +124,34 @@ impl<T: Transport> Console<T> {
     /// The lie that shut the device, told once.
     pub fn lie(&mut self) -> Option<HostLied> {
         self.device.lie()
+    }
+
+    /// Begins anew with the whole device when one of its ports is worn: there is no way to begin anew with one port.
+    fn mend(&mut self) {
+        let worn = self.ports.iter_mut().try_fold(false, |any, port| Ok(port.is_worn()? | any));
+        if self.device.runs() && self.device.judge(worn) == Some(true) {
+            let begun = self.begin_again().map_err(|refused| match refused {
+                Refused::Lied(lie) => lie,
+                _ => Claim::new("features after a reset", 0).lie(),
+            });
+            self.device.judge(begun);
+        }
+    }
+
+    fn begin_again(&mut self) -> Result<(), Refused> {
+        self.device.meet_again()?;
+        self.device.give_again(CONTROL_IN, &mut self.told)?;
+        self.device.give_again(CONTROL_OUT, &mut self.tell)?;
+        self.told_in.lend_all(&mut self.told);
+        for port in &mut self.ports {
+            let (inward, outward) = queues(port.number());
+            self.device.give_again(inward, &mut port.inward)?;
+            self.device.give_again(outward, &mut port.outward)?;
+            port.begin_again();
+        }
+        self.run();
+        (0..self.ports.len() as u16).for_each(|number| self.publish_port(number));
+        Ok(())
     }
 
     /// Reads what the host has told. Bytes that were there before we looked belong to whoever was there before.

@@ -12,6 +12,9 @@ pub(crate) const EVENTS: u64 = 1 << 29;
 /// The interface of virtio 1.0 and later.
 pub(crate) const MODERN: u64 = 1 << 32;
 
+/// The longest ring that there is.
+const LONGEST: usize = 1 << 15;
+
 /// Why a device is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -67,19 +70,23 @@ enum Fate {
 impl<T: Transport> Device<T> {
     /// Resets the device and agrees with it on the features that we `choose` out of those it offers.
     pub(crate) fn meet(mut way: T, choose: impl FnOnce(u64) -> u64) -> Result<Self, Refused> {
-        reset(&mut way)?;
-        way.set_status(status::ACKNOWLEDGE | status::DRIVER);
-        let offered = way.offered();
-        let agreed = offered & (choose(offered) | MODERN);
-        if agreed & MODERN == 0 {
-            return Err(Refused::Legacy);
-        }
-        way.accept(agreed);
-        way.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
-        if way.status() & status::FEATURES_OK == 0 {
-            return Err(Refused::Features);
-        }
+        let agreed = agree(&mut way, choose)?;
         Ok(Self { way, agreed, fate: Fate::Runs })
+    }
+
+    /// Resets the device and agrees with it on what was agreed before. It has no rings then.
+    pub(crate) fn meet_again(&mut self) -> Result<(), Refused> {
+        let before = self.agreed;
+        let agreed = agree(&mut self.way, |_| before)?;
+        if agreed == before { Ok(()) } else { Err(Refused::Features) }
+    }
+
+    /// Gives a queue its ring again, with nothing in it.
+    pub(crate) fn give_again(&mut self, queue: u16, ring: &mut Ring) -> Result<(), Refused> {
+        self.way.longest(queue).within(usize::from(ring.size()), LONGEST)?;
+        ring.begin_again();
+        self.way.install(queue, ring);
+        Ok(())
     }
 
     /// Whether a feature was agreed on.
@@ -96,7 +103,7 @@ impl<T: Transport> Device<T> {
 
     /// Makes the ring of a queue, as long as the device takes and no longer than `most`.
     pub(crate) fn ring(&mut self, queue: u16, most: u16, memory: &Memory) -> Result<Ring, Refused> {
-        let longest = self.way.longest(queue).at_most(1 << 15)?;
+        let longest = self.way.longest(queue).at_most(LONGEST)?;
         let size = longest.min(usize::from(most));
         let size = size.checked_ilog2().map(|log| 1_u16 << log).ok_or(Refused::Lacks("a queue"))?;
         let pages = memory(Ring::bytes(size)).ok_or(Refused::Memory)?;
@@ -144,6 +151,22 @@ impl<T: Transport> Device<T> {
     pub(crate) fn acknowledge(&mut self) {
         self.way.acknowledge();
     }
+}
+
+fn agree(way: &mut impl Transport, choose: impl FnOnce(u64) -> u64) -> Result<u64, Refused> {
+    reset(way)?;
+    way.set_status(status::ACKNOWLEDGE | status::DRIVER);
+    let offered = way.offered();
+    let agreed = offered & (choose(offered) | MODERN);
+    if agreed & MODERN == 0 {
+        return Err(Refused::Legacy);
+    }
+    way.accept(agreed);
+    way.set_status(status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
+    if way.status() & status::FEATURES_OK == 0 {
+        return Err(Refused::Features);
+    }
+    Ok(agreed)
 }
 
 /// Resets a device. It may take a moment over it, but not for ever.

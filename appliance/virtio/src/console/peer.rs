@@ -112,6 +112,11 @@ impl Peer {
         *self = Self { told, over: told, ..Self::default() };
     }
 
+    /// Whether nobody is there and nothing is left of anybody.
+    pub(super) fn is_nobody(&self) -> bool {
+        !self.told && !self.here
+    }
+
     /// Whether bytes may be sent.
     pub(super) fn listens(&self) -> bool {
         self.told && self.here && !self.over

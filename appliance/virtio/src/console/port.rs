@@ -87,6 +87,25 @@ impl Port {
         }
     }
 
+    /// Whether the device has kept buffers of ours although nobody is there to read them. QEMU 7.2 forgets one
+    /// each time that a peer goes that had stopped reading: after sixteen of these nothing could be said ever again.
+    pub(super) fn is_worn(&mut self) -> Result<bool, HostLied> {
+        if !self.is_in_use() || !self.peer.is_nobody() {
+            return Ok(false);
+        }
+        while self.outward.take()?.is_some() {}
+        Ok(self.outward.out() >= self.outward.size().div_ceil(2))
+    }
+
+    /// The device was reset: whoever was there is gone, and its rings are empty.
+    pub(super) fn begin_again(&mut self) {
+        (self.added, self.name, self.reading, self.starved) = (false, None, None, false);
+        self.peer.vanishes();
+        if let Some((inward, _)) = &self.buffers {
+            inward.lend_all(&mut self.inward);
+        }
+    }
+
     /// What there is to hear.
     pub(super) fn hear(&mut self, into: &mut [u8]) -> Result<Heard, HostLied> {
         let mut count = 0;

@@ -189,6 +189,58 @@ fn a_port_that_is_taken_away_closes_and_may_come_back() {
 }
 
 #[test]
+fn a_port_whose_buffers_the_host_forgets_is_as_new_when_nobody_is_there() {
+    let (mut console, device, channel) = with_control();
+    say(&device, 2, 1, 1, "");
+    say(&device, 2, 7, 1, "other");
+    let other = console.channel("other").unwrap();
+    while device.receive(CONTROL_OUT).is_some() {}
+    say(&device, 2, 6, 1, "");
+    assert_eq!(hear(&mut console, other).0, Heard::Opened);
+    for round in 0..40_u32 {
+        open(&device, true);
+        assert_eq!(hear(&mut console, channel).0, Heard::Opened, "round {round}");
+        assert_eq!(console.tell(channel, b"to one who does not read"), 24, "round {round}");
+        assert!(device.next(5).is_some(), "round {round}: it is taken and never comes back");
+        open(&device, false);
+        assert_eq!(hear(&mut console, channel).0, Heard::Closed);
+        let listens = console.listen();
+        assert_eq!(listens, round % 8 == 7, "round {round}: at the eighth the device begins anew");
+        if listens {
+            assert_eq!(hear(&mut console, other).0, Heard::Closed, "which its other ports notice");
+            assert_eq!(device.receive(CONTROL_OUT), Some(message(0, 0, 1, "")));
+            for (port, name) in [(1, CONTROL), (2, "other")] {
+                say(&device, port, 1, 1, "");
+                say(&device, port, 7, 1, name);
+            }
+            say(&device, 2, 6, 1, "");
+            assert_eq!(hear(&mut console, other).0, Heard::Opened);
+            for port in [1, 2] {
+                assert_eq!(device.receive(CONTROL_OUT), Some(message(port, 3, 1, "")));
+                assert_eq!(device.receive(CONTROL_OUT), Some(message(port, 6, 1, "")));
+            }
+            assert!(device.answer(6, b"hello again"));
+            assert_eq!(hear(&mut console, other), (Heard::Bytes(11), b"hello again".to_vec()));
+        }
+    }
+    assert_eq!(console.lie(), None);
+}
+
+#[test]
+fn a_device_that_is_another_after_a_reset_is_shut() {
+    let (mut console, device, channel) = with_control();
+    open(&device, true);
+    hear(&mut console, channel);
+    assert_eq!(console.tell(channel, &[1; 8 * 4096]), 8 * 4096);
+    open(&device, false);
+    hear(&mut console, channel);
+    device.refuse();
+    assert!(!console.listen());
+    assert_eq!(console.lie().map(|lie| lie.what), Some("features after a reset"));
+    assert_eq!(device.status(), 0);
+}
+
+#[test]
 fn ports_that_we_have_no_room_for_are_left_alone() {
     let (mut console, device) = console();
     let _ = device.receive(CONTROL_OUT);
