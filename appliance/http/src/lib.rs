@@ -20,6 +20,7 @@ mod books;
 mod codings;
 mod conditions;
 mod crowd;
+mod date;
 mod dress;
 mod exchange;
 mod figures;
@@ -124,13 +125,16 @@ pub fn serve<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks) -> impl
 where
     S: Wire + 'static,
 {
-    let stream = Box::new(stream);
-    let served: Pin<Box<dyn Future<Output = ()>>> = if visit.h2 {
+    driven(Box::new(stream), visit, house, tasks)
+}
+
+/// The same for a stream of any kind, so that what drives hyper is made once, here, and for speed.
+fn driven(stream: Trunk, visit: Visit, house: Rc<House>, tasks: Tasks) -> Pin<Box<dyn Future<Output = ()>>> {
+    if visit.h2 {
         Box::pin(two::drive(stream, visit, house, tasks))
     } else {
         Box::pin(one::drive(stream, one::Desk::new(visit, house, tasks)))
-    };
-    served
+    }
 }
 
 #[cfg(test)]

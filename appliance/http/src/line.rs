@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 /// Up to so many bytes, small pieces are joined before they go down: one TLS record for a head and its page.
-const JOIN: usize = 16 * 1024;
+pub(crate) const JOIN: usize = 16 * 1024;
 /// What is read at once.
 const SIP: usize = 8 * 1024;
 
@@ -51,8 +51,7 @@ impl<S: Wire> hyper::rt::Read for Line<S> {
         }
         if self.exchange.is_awaited() {
             // Whatever is said before the answer is there is not for hyper; but it asks whether the client has left.
-            let Self { stream, exchange, waiting, .. } = &mut *self;
-            return waiting.poll_left(stream, exchange, context).map(Err);
+            return self.poll_left(context).map(Err);
         }
         if !self.through {
             return Poll::Pending;
@@ -68,6 +67,12 @@ impl<S: Wire> hyper::rt::Read for Line<S> {
 }
 
 impl<S: Wire> Line<S> {
+    /// Ready when whoever waits for an answer has left.
+    pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Self { stream, exchange, waiting, .. } = self;
+        waiting.poll_left(stream, exchange, context)
+    }
+
     /// Says these bytes, once nothing else is to be said before.
     fn poll_say(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = match self.waiting.poll_over(&mut self.stream, context) {

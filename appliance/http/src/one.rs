@@ -1,8 +1,10 @@
 //! HTTP/1: one request at a time, and hyper only while there is one.
 //!
 //! Between requests hyper is put away: what is left of a resting connection is its stream and this task. The
-//! porter reads the next head; hyper is built again around it, answers, and is taken apart when the answer
-//! has left.
+//! porter reads the next head. If it asks for a page that is here, `brief` answers it. If not, hyper is built again around
+//! it, answers, and is taken apart when the answer has left.
+
+mod brief;
 
 use crate::books::Pending;
 use crate::crowd::Guest;
@@ -13,8 +15,9 @@ use crate::line::Line;
 use crate::porter::{Fit, Porter, Refusal, Verdict};
 use crate::relay::{Errand, Said, Slot, Tunnel};
 use crate::reply::Reply;
-use crate::wire::Wire;
+use crate::wire::{Trunk, Wire};
 use crate::{Visit, answer};
+use brief::{Brief, is_last};
 use bytes::Bytes;
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
@@ -37,11 +40,11 @@ const LATE: Refusal = Refusal(408, "The request did not arrive in time.");
 /// How much we listen to after our last byte.
 const LINGER: usize = 256 * 1024;
 
-pub(crate) async fn drive<S: Wire + 'static>(mut stream: Box<S>, desk: Rc<Desk>) {
+pub(crate) async fn drive(mut stream: Trunk, desk: Rc<Desk>) {
     let mut porter = Porter::default();
     loop {
         stream = match desk.next_head(&mut stream, &mut porter).await {
-            Head::Fit(fit) => match Box::pin(desk.clone().exchange_one(stream, fit)).await {
+            Head::Fit(fit) => match desk.answered(stream, fit).await {
                 After::Stay(stream, unread) => {
                     porter.put_back(unread);
                     stream
@@ -50,7 +53,7 @@ pub(crate) async fn drive<S: Wire + 'static>(mut stream: Box<S>, desk: Rc<Desk>)
                     let (timers, parting) = (desk.timers.clone(), desk.house.notice.parting.clone());
                     // It may live for days, and needs nothing of the house.
                     drop(desk);
-                    return Box::pin(tunnel.carry(*stream, porter.rest(heard), &timers, &parting)).await;
+                    return Box::pin(tunnel.carry(stream, porter.rest(heard), &timers, &parting)).await;
                 }
                 After::Leave(mut stream) => return Box::pin(desk.leave(&mut stream)).await,
                 After::Gone => return,
@@ -126,6 +129,15 @@ impl Desk {
             if core::mem::replace(&mut resting, false) {
                 sleep.reset(self.timers.now() + limits.head);
             }
+        }
+    }
+
+    /// Answers one request: a plain one at once, all others through hyper.
+    fn answered(self: &Rc<Self>, stream: Trunk, fit: Fit) -> Pin<Box<dyn Future<Output = After<Trunk>>>> {
+        let desk = self.clone();
+        match Brief::of(self, &fit) {
+            Some(brief) => Box::pin(brief.serve(desk, stream)),
+            None => Box::pin(desk.exchange_one(stream, fit)),
         }
     }
 
@@ -229,7 +241,7 @@ impl Service<Request<Incoming>> for Answers {
         let count = exchange.asked();
         // A second head came past the porter, behind the body of the first: nobody has looked at it.
         let unseen = count > self.before;
-        let last = count.saturating_add(1) >= house.limits.requests || house.notice.moving.is_rung();
+        let last = is_last(house, count);
         let body = !request.body().is_end_stream();
         exchange.midway(body);
         let (head, question) = request.into_parts();

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A page is handed to hyper in slices of this size: small enough that its progress shows.
-const SLICE: u64 = 64 * 1024;
+pub(crate) const SLICE: u64 = 64 * 1024;
 
 /// A body of zero or more pieces. Its end, or its drop, ends the answer it belongs to.
 #[derive(Default)]
@@ -67,10 +67,10 @@ impl Page {
         self.left
     }
 
-    /// The next slice, verified where it comes from a bundle.
-    fn slice(&mut self) -> Option<Result<Bytes, Broken>> {
+    /// The next slice of at most so many bytes, verified where it comes from a bundle.
+    pub(crate) fn slice(&mut self, most: u64) -> Option<Result<Bytes, Broken>> {
         let (source, range) = self.pieces.front_mut()?;
-        let wanted = range.end.saturating_sub(range.start).min(SLICE);
+        let wanted = range.end.saturating_sub(range.start).min(most);
         let mut bytes = match source {
             Source::Held(bytes) => bytes.slice(usize::try_from(range.start).ok()?..),
             Source::Packed(bundle, variant) => match bundle.read(variant, range.start) {
@@ -97,7 +97,7 @@ impl Body for Page {
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Poll::Ready(self.slice().map(|slice| slice.map(Frame::data)))
+        Poll::Ready(self.slice(SLICE).map(|slice| slice.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

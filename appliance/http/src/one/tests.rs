@@ -251,7 +251,7 @@ fn a_connection_ends_with_its_last_request() {
 
 #[test]
 fn a_resting_connection_is_small() {
-    fn size<F>(_: impl FnOnce(Box<crate::bench::End>, Rc<super::Desk>) -> F) -> usize {
+    fn size<F>(_: impl FnOnce(crate::Trunk, Rc<super::Desk>) -> F) -> usize {
         size_of::<F>()
     }
     let (task, desk) =
