@@ -196,6 +196,8 @@ pub fn matches(pattern: &str, path: &str) -> bool {
         None => return false,
         Some(rest) if stars.is_empty() => return rest.is_empty(),
         Some(_) if stars == "**" => return true,
+        // What stands behind the last star stands at the end.
+        Some(rest) if !rest.ends_with(stars.rsplit('*').next().unwrap_or_default()) => return false,
         Some(_) => {}
     }
     let path = path.as_bytes();

@@ -74,13 +74,9 @@ impl Pages {
         let into = into.get_mut(..count).unwrap_or_default();
         let (ragged, whole) = into.split_at_mut(from.ragged());
         from.read_bytes(0, ragged);
-        let mut done = ragged.len();
-        let mut words = whole.chunks_exact_mut(WORD);
-        for word in &mut words {
-            word.copy_from_slice(&from.load64(done).to_ne_bytes());
-            done += WORD;
-        }
-        from.read_bytes(done, words.into_remainder());
+        let (words, rest) = whole.as_chunks_mut();
+        from.read_words(ragged.len(), words);
+        from.read_bytes(count.saturating_sub(rest.len()), rest);
         count
     }
 
@@ -91,14 +87,9 @@ impl Pages {
         let from = from.get(..count).unwrap_or_default();
         let (ragged, whole) = from.split_at(to.ragged());
         to.write_bytes(0, ragged);
-        let mut done = ragged.len();
-        let words = whole.chunks_exact(WORD);
-        let rest = words.remainder();
-        for word in words {
-            to.store64(done, word.try_into().map_or(0, u64::from_ne_bytes));
-            done += WORD;
-        }
-        to.write_bytes(done, rest);
+        let (words, rest) = whole.as_chunks();
+        to.write_words(ragged.len(), words);
+        to.write_bytes(count.saturating_sub(rest.len()), rest);
         count
     }
 
@@ -142,17 +133,26 @@ impl Pages {
         }
     }
 
-    fn load64(&self, at: usize) -> u64 {
-        let Some(place) = self.place(at, WORD) else { return 0 };
-        // SAFETY: eight mapped bytes; the callers start at an aligned place and go on by whole words, and x86 would
-        // forgive them if they did not.
-        unsafe { place.cast::<u64>().read_volatile() }
+    /// Reads words from an aligned place on: one look whether they are there for all of them.
+    fn read_words(&self, at: usize, into: &mut [[u8; WORD]]) {
+        let Some(start) = self.place(at, into.as_flattened().len()) else { return };
+        for (index, word) in into.iter_mut().enumerate() {
+            // SAFETY: `place` has found all of them inside the run.
+            let place = unsafe { start.cast::<u64>().add(index) };
+            // SAFETY: eight mapped bytes; the callers start at an aligned place, and x86 would forgive them if they did not.
+            *word = unsafe { place.read_volatile() }.to_ne_bytes();
+        }
     }
 
-    fn store64(&self, at: usize, word: u64) {
-        let Some(place) = self.place(at, WORD) else { return };
-        // SAFETY: as in `load64`, and nobody else in the program refers to these bytes.
-        unsafe { place.cast::<u64>().write_volatile(word) };
+    /// See [`Pages::read_words`].
+    fn write_words(&self, at: usize, from: &[[u8; WORD]]) {
+        let Some(start) = self.place(at, from.as_flattened().len()) else { return };
+        for (index, word) in from.iter().enumerate() {
+            // SAFETY: `place` has found all of them inside the run.
+            let place = unsafe { start.cast::<u64>().add(index) };
+            // SAFETY: as in `read_words`, and nobody else in the program refers to these bytes.
+            unsafe { place.write_volatile(u64::from_ne_bytes(*word)) };
+        }
     }
 
     /// A 16-bit word that both sides use at once; what we wrote before it is seen before it, and likewise theirs.

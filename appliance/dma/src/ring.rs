@@ -195,9 +195,11 @@ impl Ring {
 
     fn describe(&self, id: u16, address: u64, len: u32, way: Way) {
         let flags = if way == Way::FromDevice { WRITE } else { 0 };
+        let (address, rest) = (address.to_le_bytes(), u64::from(len) | u64::from(flags) << 32);
         let mut descriptor = [0; DESCRIPTOR];
-        let fields = address.to_le_bytes().into_iter().chain(len.to_le_bytes()).chain(flags.to_le_bytes());
-        descriptor.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
+        let (first, second) = descriptor.split_at_mut(address.len());
+        first.copy_from_slice(&address);
+        second.copy_from_slice(&rest.to_le_bytes());
         self.memory.write(usize::from(id) * DESCRIPTOR, &descriptor);
     }
 

@@ -10,25 +10,26 @@ impl Sum {
     /// The pseudo-header of a TCP, UDP or ICMPv6 message of `len` bytes.
     pub(crate) fn pseudo(from: IpAddr, to: IpAddr, protocol: u8, len: usize) -> Self {
         let sum = match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => Self::default().add(&from.octets()).add(&to.octets()),
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                Self(u64::from(from.to_bits()).saturating_add(u64::from(to.to_bits())))
+            }
             (IpAddr::V6(from), IpAddr::V6(to)) => Self::default().add(&from.octets()).add(&to.octets()),
             _ => Self::default(),
         };
-        let len = u32::try_from(len).unwrap_or(0);
-        sum.add(&len.to_be_bytes()).add(&[0, protocol])
+        let len = u64::try_from(len).unwrap_or(0);
+        Self(sum.0.saturating_add(len).saturating_add(u64::from(protocol)))
     }
 
+    /// Added up in the machine's own order and turned round once, which comes to the same (RFC 1071, 2 B).
     pub(crate) fn add(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
-        let mut sum = self.0;
+        let mut last = [0; 4];
+        last.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+        let mut sum = u64::from(u32::from_ne_bytes(last));
         for word in words {
-            sum += u64::from(u32::from_be_bytes(*word));
+            sum += u64::from(u32::from_ne_bytes(*word));
         }
-        let (pairs, odd) = rest.as_chunks::<2>();
-        for pair in pairs {
-            sum += u64::from(u16::from_be_bytes(*pair));
-        }
-        Self(sum + odd.first().map_or(0, |last| u64::from(*last) << 8))
+        Self(self.0 + u64::from(u16::from_be(Self(sum).folded())))
     }
 
     /// The sum itself: what an interface that completes checksums wants to find in the field.
@@ -56,6 +57,16 @@ mod tests {
         let sum = Sum::default().add(&header).checksum();
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         assert_eq!(Sum::default().add(&header).checksum(), 0);
+    }
+
+    #[test]
+    fn it_is_the_sum_of_the_words_at_every_length() {
+        let bytes: Vec<u8> = (0..100).map(|byte| (byte * 37 + 200) as u8).collect();
+        for len in 0..bytes.len() {
+            let pair = |pair: &[u8]| u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
+            let plain = Sum(bytes[..len].chunks(2).map(pair).sum());
+            assert_eq!(Sum::default().add(&bytes[..len]).folded(), plain.folded(), "{len} bytes");
+        }
     }
 
     #[test]
