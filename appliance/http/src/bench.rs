@@ -226,7 +226,7 @@ pub(crate) fn visit() -> Visit {
 pub(crate) fn house() -> House {
     let words =
         bundle::Site { names: vec!["a.example".into(), "*.w.example".into()], ..bundle::Site::default() };
-    let sites = vec![Site { words, shelf: Rc::new(Few), relays: Vec::new() }];
+    let sites = vec![Site::new(words, Rc::new(Few))];
     House {
         sites,
         default_site: None,

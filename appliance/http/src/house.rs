@@ -2,6 +2,7 @@
 
 use crate::books::Books;
 use crate::crowd::Crowd;
+use crate::dress::Dress;
 use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::relay::Relay;
@@ -70,6 +71,16 @@ pub struct Site {
     pub words: bundle::Site,
     /// Who answers in its place, and for which paths.
     pub relays: Vec<Rc<Relay>>,
+    pub(crate) dress: Dress,
+}
+
+impl Site {
+    /// A site that answers everything itself.
+    #[must_use]
+    pub fn new(words: bundle::Site, shelf: Rc<dyn Shelf>) -> Self {
+        let dress = Dress::of(&words);
+        Self { shelf, words, relays: Vec::new(), dress }
+    }
 }
 
 /// Where the pages of a site lie.
@@ -157,7 +168,7 @@ impl House {
     pub fn of(bundle: Rc<Bundle>) -> Self {
         let Estate { default_site, https_port, limits, trusted, sites, .. } = bundle.estate().clone();
         let shelf = |site| -> Rc<dyn Shelf> { Rc::new(Packed { bundle: bundle.clone(), site }) };
-        let site = |(place, words)| Site { shelf: shelf(place), words, relays: Vec::new() };
+        let site = |(place, words)| Site::new(words, shelf(place));
         Self {
             sites: sites.into_iter().enumerate().map(site).collect(),
             default_site: default_site.and_then(|site| usize::try_from(site).ok()),

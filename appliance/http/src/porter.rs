@@ -147,7 +147,8 @@ impl Porter {
 
 impl Said {
     fn line(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
-        if line.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
+        // All are looked at before anything is decided: that is done sixteen at a time.
+        if line.iter().fold(false, |any, byte| any | (*byte < 32 && *byte != 9) | (*byte == 127)) {
             return Err(BYTE);
         }
         if line.is_empty() {
@@ -222,9 +223,35 @@ impl Said {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// The bytes of a token (RFC 9110 §5.6.2).
+const TOKEN: [bool; 256] = {
+    let (mut token, mut byte) = ([false; 256], 0_u8);
+    while byte < 127 {
+        token[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        byte += 1;
+    }
+    token
+};
+
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN.get(usize::from(byte)).is_some_and(|token| *token)
 }
 
 #[cfg(test)]

@@ -14,11 +14,15 @@ use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use std::time::UNIX_EPOCH;
 
+/// Headers that a page and its dress have, or a few more: room for them is made once.
+const HEADERS: usize = 12;
+
 /// The answer to a GET or HEAD for this page. The error is a status that has no page of its own.
 pub(crate) fn represent(leaf: &Leaf, head: &request::Parts) -> Result<Response<Page>, StatusCode> {
     let variant = codings::choose(leaf, &head.headers).ok_or(StatusCode::NOT_ACCEPTABLE)?;
     let etag = variant.tag.map(etag);
-    let state = State { etag: etag.as_deref(), modified: leaf.modified };
+    let etag = etag.as_ref().and_then(|tag| str::from_utf8(tag).ok());
+    let state = State { etag, modified: leaf.modified };
     let mut answer = match state.wanted(&head.headers) {
         Wanted::Failed => return Err(StatusCode::PRECONDITION_FAILED),
         Wanted::Nothing => with_status(StatusCode::NOT_MODIFIED),
@@ -28,12 +32,19 @@ pub(crate) fn represent(leaf: &Leaf, head: &request::Parts) -> Result<Response<P
     };
     let many = !leaf.smaller.is_empty();
     let headers = answer.headers_mut();
-    put(headers, header::ETAG, etag.as_deref());
+    put(headers, header::ETAG, etag);
     put(headers, header::LAST_MODIFIED, leaf.modified.map(date).as_deref());
-    put(headers, header::VARY, many.then_some("accept-encoding"));
-    put(headers, header::ACCEPT_RANGES, variant.tag.map(|_| "bytes"));
-    let coded = variant.coding != Coding::Identity && answer.status() != StatusCode::NOT_MODIFIED;
-    put(answer.headers_mut(), header::CONTENT_ENCODING, coded.then(|| variant.coding.word()));
+    if many {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if variant.tag.is_some() {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    if variant.coding != Coding::Identity && answer.status() != StatusCode::NOT_MODIFIED {
+        answer
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, HeaderValue::from_static(variant.coding.word()));
+    }
     Ok(answer)
 }
 
@@ -48,6 +59,7 @@ pub(crate) fn whole(leaf: &Leaf, variant: &Variant) -> Response<Page> {
     let mut page = Page::default();
     page.part(variant.source.clone(), 0..variant.source.length());
     let mut answer = Response::new(page);
+    answer.headers_mut().reserve(HEADERS);
     put(answer.headers_mut(), header::CONTENT_TYPE, Some(&leaf.kind));
     answer
 }
@@ -102,12 +114,19 @@ fn within(range: &Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1))
 }
 
-fn etag(tag: [u8; 16]) -> String {
-    format!("\"{}\"", hex(&tag))
+/// A tag with its quotation marks.
+fn etag(tag: [u8; 16]) -> [u8; 34] {
+    let digits = tag.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let mut etag = [b'"'; 34];
+    etag.iter_mut().skip(1).zip(digits).for_each(|(place, digit)| *place = digit);
+    etag
+}
+
+fn digit(four: u8) -> u8 {
+    if four < 10 { b'0' + four } else { b'a' - 10 + four }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digit = |four: u8| if four < 10 { b'0' + four } else { b'a' - 10 + four };
     let mut digits = Vec::with_capacity(bytes.len().saturating_mul(2));
     bytes.iter().for_each(|byte| digits.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]));
     String::from_utf8(digits).unwrap_or_default()

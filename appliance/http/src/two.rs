@@ -25,7 +25,7 @@ use bytes::Bytes;
 use core::convert::Infallible;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
@@ -216,13 +216,17 @@ async fn heard_out(mut question: Incoming, timers: Timers, patience: Duration) {
     let _ = timers.within(patience, end).await;
 }
 
-/// hyper's name for what spawns: each answer with a body is a task of its own.
+/// hyper's name for what spawns. An answer that is there at once and fits into the windows is said at once; each other is
+/// a task of its own.
 #[derive(Clone)]
 struct Threads(Tasks);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Threads {
     fn execute(&self, answer: F) {
-        self.0.spawn(answer);
+        let mut answer = Box::pin(answer);
+        if answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.0.spawn(answer);
+        }
     }
 }
 

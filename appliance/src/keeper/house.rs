@@ -182,7 +182,7 @@ fn of_one_shelf<W: World>(
     site.alpn = alpn();
     let words =
         bundle::Site { names: names.into_iter().map(str::to_owned).collect(), ..bundle::Site::default() };
-    let sites = vec![Site { words, shelf, relays: Vec::new() }];
+    let sites = vec![Site::new(words, shelf)];
     let (limits, https_port) = (Limits::default(), 443);
     let (plainly, trusted, notice) = (false, Vec::new(), Notice::default());
     let house = House {

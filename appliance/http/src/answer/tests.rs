@@ -1,4 +1,5 @@
 use crate::bench::{Client, house, visit};
+use crate::dress::Dress;
 use crate::figures::Figures;
 use crate::{House, Visit};
 use bundle::{HeaderRule, Hsts, Redirect};
@@ -214,6 +215,7 @@ fn browsers_insist_on_https_for_public_names_only() {
     let hsts = |host: &str| {
         let mut house = house();
         house.sites[0].words.hsts = Some(Hsts { seconds: 9, subdomains: true, preload: false });
+        house.sites[0].dress = Dress::of(&house.sites[0].words);
         let answer = said(house, visit(), &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         field(&answer, "strict-transport-security").to_owned()
     };
@@ -260,6 +262,7 @@ fn later_rules_override_and_an_empty_value_takes_away() {
         rule("/sub/**", "cache-control", "max-age=9"),
         rule("/**", "x-frame-options", ""),
     ];
+    house.sites[0].dress = Dress::of(&house.sites[0].words);
     let answer = said(house, visit(), "GET /sub/ HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!(field(&answer, "cache-control"), "max-age=9");
     assert_eq!(field(&answer, "x-frame-options"), "");

@@ -93,7 +93,9 @@ mod tests {
 
     fn site(name: &str, relays: Vec<Rc<Relay>>) -> Site {
         let words = bundle::Site { names: vec![name.into()], ..bundle::Site::default() };
-        Site { words, shelf: Rc::new(Nobody), relays }
+        let mut site = Site::new(words, Rc::new(Nobody));
+        site.relays = relays;
+        site
     }
 
     #[test]
