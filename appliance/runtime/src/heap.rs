@@ -8,12 +8,15 @@
 //! There is one thread of control and no lock. A call inside a call would be two mutable borrows of one heap; it is
 //! a fault.
 
+mod rack;
+
 use crate::{fault, ground};
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use rack::Rack;
 use talc::base::{CHUNK_UNIT, Talc};
 use talc::source::Manual;
 use talc::{DefaultBinning, min_first_heap_size};
@@ -178,6 +181,7 @@ type Pages = fn(usize, usize) -> Option<NonNull<[u8]>>;
 /// Blocks and the gaps between them.
 struct Pile {
     talc: Talc<Manual, DefaultBinning>,
+    rack: Rack,
     pages: Pages,
     limit: &'static AtomicUsize,
     taken: usize,
@@ -189,10 +193,18 @@ struct Pile {
 
 impl Pile {
     const fn new(pages: Pages, limit: &'static AtomicUsize) -> Self {
-        Self { talc: Talc::new(Manual), pages, limit, taken: 0, end: None, fresh: 0 }
+        Self { talc: Talc::new(Manual), rack: Rack::new(), pages, limit, taken: 0, end: None, fresh: 0 }
     }
 
     fn alloc(&mut self, layout: Layout, zeroed: bool) -> Option<NonNull<u8>> {
+        if let Some(block) = self.rack.take(layout) {
+            if zeroed {
+                // It was wiped; but not what of talc's own lay behind what its last owner had asked for.
+                // SAFETY: the block has that layout.
+                unsafe { block.write_bytes(0, layout.size()) };
+            }
+            return Some(block);
+        }
         let block = self.find(layout)?;
         let used = self.uncover(block, layout.size());
         if zeroed {
@@ -212,8 +224,21 @@ impl Pile {
             if block.is_some() {
                 return block;
             }
-            self.grow(layout)?;
+            if self.grow(layout).is_none() && !self.clear_rack() {
+                return None;
+            }
         }
+    }
+
+    /// Gives all that lies on the rack back to talc; false if nothing did.
+    fn clear_rack(&mut self) -> bool {
+        let mut any = false;
+        while let Some((block, layout)) = self.rack.clear_one() {
+            // SAFETY: nobody has the block, and to talc it has that size.
+            unsafe { self.talc.deallocate(block.as_ptr(), layout) };
+            any = true;
+        }
+        any
     }
 
     /// Notes that a block lies where none lay before, and says which parts of it may not be zero.
@@ -236,8 +261,10 @@ impl Pile {
     unsafe fn free(&mut self, block: *mut u8, layout: Layout) {
         // SAFETY: the block is the caller's, whole.
         unsafe { wipe(block, layout.size()) };
-        // SAFETY: the caller's promise.
-        unsafe { self.talc.deallocate(block, layout) }
+        if !self.rack.keep(block, layout) {
+            // SAFETY: the caller's promise.
+            unsafe { self.talc.deallocate(block, layout) }
+        }
     }
 
     /// # Safety
@@ -453,6 +480,38 @@ mod tests {
         // SAFETY: these are the pages that `pile` took; nobody else has them.
         let all = unsafe { core::slice::from_raw_parts(end.wrapping_sub(pile.taken), pile.taken) };
         assert_eq!(all.windows(8).filter(|bytes| *bytes == [0xa7; 8]).count(), 0);
+    }
+
+    #[test]
+    fn what_lies_on_the_rack_is_there_for_whoever_needs_much() {
+        static LIMIT: AtomicUsize = AtomicUsize::new(1 << 20);
+        let mut pile = Pile::new(pages, &LIMIT);
+        let small = Layout::from_size_align(1000, 8).unwrap();
+        let mut blocks = Vec::new();
+        while let Some(block) = pile.alloc(small, false) {
+            blocks.push(block.as_ptr());
+        }
+        // Those that are freed first stay on the rack: far apart, so that nothing large fits between them.
+        let (apart, rest): (Vec<_>, Vec<_>) = blocks.iter().enumerate().partition(|(at, _)| at % 150 == 75);
+        for (_, block) in apart.into_iter().chain(rest) {
+            // SAFETY: each is a block of that layout, and freed once.
+            unsafe { pile.free(*block, small) };
+        }
+        assert!(pile.alloc(Layout::from_size_align(300_000, 8).unwrap(), false).is_some());
+    }
+
+    #[test]
+    fn a_block_that_was_freed_is_the_next_of_its_kind() {
+        let mut pile = Pile::new(pages, &NO_LIMIT);
+        let layout = |size, align| Layout::from_size_align(size, align).unwrap();
+        let mut alloc = |layout, zeroed| pile.alloc(layout, zeroed).unwrap().as_ptr();
+        let (first, _wall) = (alloc(layout(24, 8), false), alloc(layout(24, 8), false));
+        // SAFETY: a block of that layout.
+        unsafe { pile.free(first, layout(24, 8)) };
+        for (size, align) in [(25, 8), (500, 8), (24, 64)] {
+            assert_ne!(pile.alloc(layout(size, align), false).unwrap().as_ptr(), first, "{size} {align}");
+        }
+        assert_eq!(pile.alloc(layout(1, 32), true).unwrap().as_ptr(), first);
     }
 
     #[test]
