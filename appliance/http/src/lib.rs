@@ -5,14 +5,15 @@
 //! that names hyper.
 //!
 //! The map: `porter` looks at each HTTP/1 head before hyper sees it and refuses what two parsers could read
-//! in two ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline; `line` is the
+//! in two ways; `one` and `two` drive hyper for HTTP/1 and HTTP/2 and keep every deadline, and `one/brief` answers what is
+//! only a head without it; `line` is the
 //! stream as hyper likes it and the measure of its pace, `presence` whether somebody still waits at its end; `house` has the sites; `answer` decides what to say,
 //! with `codings`, `conditions` and `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds
 //! the headers; `page` is what is said; `crowd` knows who has enough under way. Where another server answers in our place, `relay` carries the request to it
 //! and the answer back; `wire` is what it asks of those who open connections.
 //!
-//! It never reads a clock, a file or a socket: time comes from the [`tasks::Timers`], bytes from the stream,
-//! pages from memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
+//! It never reads a file or a socket, and a clock for the date of an answer only: time comes from the [`tasks::Timers`],
+//! bytes from the stream, pages from memory that was there before. Nothing it keeps for a connection grows with what the peer sends.
 #![forbid(unsafe_code)]
 
 mod answer;

@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 /// Up to so many bytes, small pieces are joined before they go down: one TLS record for a head and its page.
 pub(crate) const JOIN: usize = 16 * 1024;
-/// What is read at once.
-const SIP: usize = 8 * 1024;
+/// What is read at once: a head, or a piece of a record. It is cleared for each read, so it is not larger.
+const SIP: usize = 2 * 1024;
 
 /// The stream below, with what was already read of it in front.
 pub(crate) struct Line<S> {
@@ -56,6 +56,7 @@ impl<S: Wire> hyper::rt::Read for Line<S> {
         if !self.through {
             return Poll::Pending;
         }
+        core::task::ready!(self.stream.poll_ready(context));
         let mut sip = [0; SIP];
         let room = into.remaining().min(SIP);
         let room = sip.get_mut(..room).unwrap_or_default();

@@ -34,7 +34,7 @@ use std::rc::Rc;
 use tasks::{Sleep, Tasks, Timers};
 
 /// What is read at once of a head.
-const SIP: usize = 4 * 1024;
+const SIP: usize = 2 * 1024;
 /// What a peer hears that was too slow with a head.
 const LATE: Refusal = Refusal(408, "The request did not arrive in time.");
 /// How much we listen to after our last byte.
