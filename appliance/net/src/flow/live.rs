@@ -30,7 +30,7 @@ impl Live {
             sockets,
             handle,
             own: Seq(0),
-            sender: Sender::new(birth.ours, birth.mss, birth.send),
+            sender: Sender::new(birth.ours, birth.mss, birth.send, birth.sack),
             scale: 0,
             edge: birth.theirs,
             theirs: birth.theirs,

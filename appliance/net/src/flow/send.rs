@@ -48,6 +48,8 @@ pub(crate) struct Sender {
     next: Seq,
     closed: bool,
     finished: bool,
+    /// The peer says what it has beyond what it acknowledges.
+    names_ranges: bool,
     heard: Ranges,
     again: Vec<Again>,
     /// What the peer does not have before it is lost.
@@ -66,8 +68,8 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// With nothing to say yet: `ours` is the first number.
-    pub(crate) fn new(ours: Seq, mss: u16, room: usize) -> Self {
+    /// With nothing to say yet: `ours` is the first number; `names_ranges` if the peer does when it misses something.
+    pub(crate) fn new(ours: Seq, mss: u16, room: usize, names_ranges: bool) -> Self {
         Self {
             bytes: VecDeque::new(),
             room,
@@ -75,6 +77,7 @@ impl Sender {
             next: ours,
             closed: false,
             finished: false,
+            names_ranges,
             heard: Ranges::default(),
             again: Vec::new(),
             lost: ours,
@@ -169,8 +172,10 @@ impl Sender {
         part.unwrap_or_default()
     }
 
-    /// Takes an acknowledgement, and ranges that the peer has beyond it; `again` if it says nothing else and is the same
-    /// as the last; and how long ago what it answers was said, if it tells. True if it brings anything forward.
+    /// Takes an acknowledgement, and ranges that the peer has beyond it; `again` if it says nothing else; and how long ago
+    /// what it answers was said, if it tells. True if it brings anything forward. Who names ranges counts as missing
+    /// something only by them (RFC 6675), and an acknowledgement of old counts for nothing: whoever repeats one, in a
+    /// peer's name too, slows nothing down.
     pub(crate) fn hear(
         &mut self,
         now: Instant,
@@ -189,7 +194,7 @@ impl Sender {
             }
         }
         let blind = before && self.heard.is_empty();
-        if !moved && again && blind && self.flight() > 0 {
+        if again && ack == self.una && !moved && blind && !self.names_ranges && self.flight() > 0 {
             self.duplicates = self.duplicates.saturating_add(1);
         }
         self.mend(now, moved && blind);

@@ -29,6 +29,8 @@ const PROBE: Duration = Duration::from_secs(30);
 const PROBES: u8 = 5;
 /// When a connection is stuck: what it has sent was not taken for so long.
 const STUCK: Duration = Duration::from_secs(1);
+/// Milliseconds after which an echo of ours says nothing of the way.
+const LATE: u32 = 60_000;
 /// How soon a connection is looked at again at the earliest.
 const LATER: Duration = Duration::from_millis(1);
 
@@ -42,7 +44,7 @@ impl Stack {
         let over = matches!(&flow.life, Life::Live(live) if live.state() == State::TimeWait);
         let (ends, verdict) = (flow.ends, judge(&flow.view(self.now), segment));
         // A probe whether we live names the right number, which nobody guesses.
-        let right = matches!(verdict, Verdict::Pass(_) | Verdict::Bare(_))
+        let right = matches!(verdict, Verdict::Pass | Verdict::Bare)
             || (verdict == Verdict::Answer && segment.len() == 0);
         if !right {
             self.seem_to_refuse(&ends, segment);
@@ -50,9 +52,9 @@ impl Stack {
         match verdict {
             // RFC 1337: both sides have said all; somebody may still be reading it.
             Verdict::Reset if over => {}
-            Verdict::Pass(ack) => self.let_in(number, &Segment { ack, ..*segment }),
-            Verdict::Bare(ack) => {
-                self.let_in(number, &Segment { ack, flags: segment.flags & !FIN, payload: &[], ..*segment });
+            Verdict::Pass => self.let_in(number, segment),
+            Verdict::Bare => {
+                self.let_in(number, &Segment { flags: segment.flags & !FIN, payload: &[], ..*segment });
                 self.tell_where_we_are(number);
             }
             Verdict::Reset => self.end(number, io::ErrorKind::ConnectionReset),
@@ -332,7 +334,9 @@ impl Flow {
     fn hear(&mut self, segment: &Segment<'_>, before: u32, now: Instant) -> bool {
         let stamps = segment.options.stamps.zip(self.stamps(now));
         let echoed = stamps.map(|(theirs, ours)| ours.value.wrapping_sub(theirs.echo));
-        let echoed = echoed.map(|millis| Duration::from_millis(millis.min(60_000).into()));
+        // An answer to what was not said yet, or to what was said long ago, tells nothing of the way.
+        let echoed =
+            echoed.filter(|millis| *millis < LATE).map(|millis| Duration::from_millis(millis.into()));
         let Life::Live(live) = &mut self.life else { return false };
         let again = segment.len() == 0 && self.peer.window == before;
         if before == 0 && self.peer.window > 0 {

@@ -9,9 +9,13 @@ fn at(millis: u64) -> Instant {
     Instant::START + Duration::from_millis(millis)
 }
 
-/// A sender that has said so many segments, and has as many more to say.
+/// A sender that has said so many segments, and has as many more to say, to one who names ranges.
 fn talking(segments: u32) -> Sender {
-    let mut sender = Sender::new(Seq(0), 1000, 1 << 20);
+    talking_to(segments, true)
+}
+
+fn talking_to(segments: u32, names_ranges: bool) -> Sender {
+    let mut sender = Sender::new(Seq(0), 1000, 1 << 20, names_ranges);
     sender.write(&vec![7; 1 << 20]);
     (0..20).for_each(|_| sender.pace.taken(at(0), 1 << 16));
     say(&mut sender, segments);
@@ -70,7 +74,7 @@ fn what_was_said_again_and_lost_again_is_said_a_third_time() {
 
 #[test]
 fn without_selective_acknowledgements_each_tells_one_loss() {
-    let mut sender = talking(20);
+    let mut sender = talking_to(20, false);
     (0..3).for_each(|_| hear(&mut sender, 0, 3, &[]));
     assert_eq!(repeats(&mut sender), [], "the first was news");
     hear(&mut sender, 0, 3, &[]);
@@ -79,6 +83,24 @@ fn without_selective_acknowledgements_each_tells_one_loss() {
     assert_eq!(repeats(&mut sender), [9]);
     hear(&mut sender, 2, 20, &[]);
     assert_eq!((repeats(&mut sender), sender.mending), (vec![], None));
+}
+
+/// What somebody can say who sees the connection a moment later, or guesses, and does not know what the peer misses.
+#[test]
+fn whoever_repeats_acknowledgements_in_the_peers_name_slows_nothing_down() {
+    for names_ranges in [true, false] {
+        let mut sender = talking_to(40, names_ranges);
+        hear(&mut sender, 0, 10, &[]);
+        let window = sender.pace.window();
+        for old in [9, 3, 0].into_iter().cycle().take(1000) {
+            hear(&mut sender, 0, old, &[]);
+        }
+        (0..1000).filter(|_| names_ranges).for_each(|_| hear(&mut sender, 0, 10, &[]));
+        // Ranges of what was not said, of what was acknowledged, and that are none.
+        let lies = &[(50, 60), (2, 8), (30, 20), (8, 12)];
+        (0..1000).filter(|_| names_ranges).for_each(|_| hear(&mut sender, 0, 10, lies));
+        assert_eq!((repeats(&mut sender), sender.pace.window()), (vec![], window), "{names_ranges}");
+    }
 }
 
 #[test]
@@ -110,7 +132,7 @@ fn a_peer_that_has_every_second_byte_makes_it_say_no_more_than_there_is() {
 
 #[test]
 fn pieces_end_where_the_ring_does_and_carry_what_was_written() {
-    let mut sender = Sender::new(Seq(u32::MAX - 50), 1000, 4096);
+    let mut sender = Sender::new(Seq(u32::MAX - 50), 1000, 4096, true);
     let (mut written, mut heard): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
     for round in 0..200_u8 {
         let more = vec![round; 700];
@@ -128,7 +150,7 @@ fn pieces_end_where_the_ring_does_and_carry_what_was_written() {
 
 #[test]
 fn a_fin_goes_with_the_last_byte_and_is_a_number_of_its_own() {
-    let mut sender = Sender::new(Seq(0), 1000, 4096);
+    let mut sender = Sender::new(Seq(0), 1000, 4096, true);
     sender.write(b"last");
     sender.close();
     let piece = sender.piece(FAR).unwrap();
