@@ -213,6 +213,8 @@ pub struct Figures {
     pub refused: u64,
     /// Connections whose peer vanished or took nothing for too long.
     pub vanished: u64,
+    /// Addresses that somebody else had when we were about to take them.
+    pub taken: u64,
     /// Connections whose way turned out to be narrower than the wire.
     pub narrowed: u64,
     /// How often the TCP machine was asked anything.
@@ -261,6 +263,13 @@ pub enum News {
     },
     /// Somebody else has the address that a server gave us, or that we drew.
     Taken(IpAddr),
+    /// Somebody else has this one too, the last of those that are tried in a row.
+    Beaten {
+        /// The address.
+        address: IpAddr,
+        /// What happens now.
+        next: &'static str,
+    },
     /// Who has this hardware address says that our address is its own.
     Claimed(IpAddr, [u8; 6]),
 }
@@ -289,6 +298,12 @@ impl fmt::Display for News {
             }
             Self::Taken(address) => {
                 write!(to, "address: somebody else has {address}: find out who; trying another")
+            }
+            Self::Beaten { address, next } => {
+                write!(
+                    to,
+                    "address: somebody else has {address} too, and had those before: find out who; {next}"
+                )
             }
         }
     }

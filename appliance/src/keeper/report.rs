@@ -100,6 +100,7 @@ impl Report<'_> {
             ("cookies", "Cookies given to half-done handshakes.", net.cookies),
             ("challenges", "Segments answered with where we are.", net.challenges),
             ("resets", "Resets sent where nobody listens.", net.resets),
+            ("addresses_taken", "Addresses that somebody else had already.", net.taken),
             ("handshakes_done", "Handshakes of TLS that became a session.", self.tally.handshakes()),
             ("handshakes_failed", "Handshakes of TLS that did not.", self.tally.failed()),
             ("reloads", "Bundles that took another one's place.", self.tally.reloads().0),

@@ -76,13 +76,14 @@ impl Near {
     }
 
     /// Hears that somebody has, or is about to take, an address: while we are in doubt about ours, it is not ours then.
-    pub(crate) fn hear_of(&mut self, address: Ipv6Addr, draw: impl Fn(u64, u8) -> u64) -> bool {
+    /// Says whether another is tried.
+    pub(crate) fn hear_of(&mut self, address: Ipv6Addr, draw: impl Fn(u64, u8) -> u64) -> Option<bool> {
         if address != self.address || !matches!(self.state, State::Until(_)) {
-            return false;
+            return None;
         }
         self.tries += 1;
         self.state = if self.tries < TRIES { State::New } else { State::Lost };
         self.address = join(LINK, draw(LINK, self.tries));
-        true
+        Some(self.tries < TRIES)
     }
 }

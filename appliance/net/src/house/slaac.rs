@@ -16,8 +16,10 @@ const PREFIXES: usize = 4;
 const RESOLVERS: usize = 3;
 /// How long the question waits who else has an address.
 pub(super) const DOUBT: Duration = Duration::from_secs(1);
-/// Other addresses that are tried when somebody has the first.
+/// Addresses that are tried in a row while others have them, and how long is waited then: until the next advertisement
+/// after that, as Linux does. Whoever objects to everything costs three questions a minute.
 pub(super) const TRIES: u8 = 3;
+const PAUSE: Duration = Duration::from_secs(60);
 /// Between the first two questions for routers, and the longest time between two.
 const QUESTION: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -60,7 +62,9 @@ pub(crate) struct Home {
     preferred: Instant,
     valid: Instant,
     doubt: Doubt,
+    /// How many others had before, and how many more may be tried in a row.
     tries: u8,
+    left: u8,
 }
 
 /// Whether somebody else has it.
@@ -72,8 +76,8 @@ enum Doubt {
     Until(Instant),
     /// It is ours.
     None,
-    /// Others have every address that was tried.
-    Lost,
+    /// Others had every address that was tried by then.
+    Lost(Instant),
 }
 
 /// What is to be said.
@@ -103,7 +107,7 @@ impl Slaac {
 
     /// The addresses that are ours or that are to be.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = Ipv6Addr> {
-        self.homes.iter().filter(|home| home.doubt != Doubt::Lost).map(|home| home.address)
+        self.homes.iter().filter(|home| !matches!(home.doubt, Doubt::Lost(_))).map(|home| home.address)
     }
 
     /// The router that is used: the one that is known longest.
@@ -160,26 +164,33 @@ impl Slaac {
         if let Some(home) = self.homes.iter_mut().find(|home| home.prefix == said.bits) {
             let least = home.valid.min(now + TWO_HOURS);
             (home.valid, home.preferred, home.on_link) = (valid.max(least), preferred, said.on_link);
+            if matches!(home.doubt, Doubt::Lost(at) if now - at >= PAUSE) {
+                (home.doubt, home.left) = (Doubt::New, TRIES);
+            }
             return;
         }
         if said.valid > 0 && self.homes.len() < PREFIXES {
             let address = join(said.bits, draw(said.bits, 0));
-            let (prefix, on_link, doubt, tries) = (said.bits, said.on_link, Doubt::New, 0);
-            self.homes.push(Home { address, on_link, prefix, preferred, valid, doubt, tries });
+            let (prefix, on_link, doubt, tries, left) = (said.bits, said.on_link, Doubt::New, 0, TRIES);
+            self.homes.push(Home { address, on_link, prefix, preferred, valid, doubt, tries, left });
         }
     }
 
-    /// Hears that somebody has, or is about to take, an address: one of which we are in doubt is not ours then.
-    pub(crate) fn hear_of(&mut self, address: Ipv6Addr, draw: impl Fn(u64, u8) -> u64) -> bool {
-        let Some(home) = self.homes.iter_mut().find(|home| home.address == address) else { return false };
-        if !matches!(home.doubt, Doubt::Until(_)) {
-            return false;
-        }
+    /// Hears that somebody has, or is about to take, an address: one of which we are in doubt is not ours then. Says
+    /// whether another is tried at once.
+    pub(crate) fn hear_of(
+        &mut self,
+        now: Instant,
+        address: Ipv6Addr,
+        draw: impl Fn(u64, u8) -> u64,
+    ) -> Option<bool> {
+        let wanted = |home: &&mut Home| home.address == address && matches!(home.doubt, Doubt::Until(_));
+        let home = self.homes.iter_mut().find(wanted)?;
         self.due = Instant::START;
-        home.tries += 1;
-        home.doubt = if home.tries < TRIES { Doubt::New } else { Doubt::Lost };
+        (home.tries, home.left) = (home.tries.wrapping_add(1), home.left.saturating_sub(1));
+        home.doubt = if home.left > 0 { Doubt::New } else { Doubt::Lost(now) };
         home.address = join(home.prefix, draw(home.prefix, home.tries));
-        true
+        Some(home.left > 0)
     }
 
     /// When [`Self::turn`] has something to do.
@@ -193,7 +204,7 @@ impl Slaac {
             let doubt = match home.doubt {
                 Doubt::New => now,
                 Doubt::Until(at) => at,
-                Doubt::None | Doubt::Lost => home.valid,
+                Doubt::None | Doubt::Lost(_) => home.valid,
             };
             let preferred = Some(home.preferred).filter(|at| *at > now);
             [Some(doubt), Some(home.valid), preferred].into_iter().flatten()

@@ -28,6 +28,10 @@ use world::{Checksum, Help, Instant, NicFacts};
 const NEWS: usize = 16;
 /// The least time between two words in defence of an address.
 const DEFENCE: Duration = Duration::from_secs(10);
+/// What becomes of us when three addresses were somebody else's.
+const ON_THIS_WIRE: &str = "we go on with the others, and have none that is good on this wire only";
+const UNDER_A_PREFIX: &str =
+    "others are tried when a router advertises the prefix again, in a minute or later";
 /// Steps of one turn: more follow at once in the next.
 const STEPS: usize = 16;
 
@@ -232,6 +236,7 @@ impl Stack {
         let claimed = if arp.sender.is_unspecified() { arp.target } else { arp.sender };
         let Some(dhcp) = &mut self.estate.dhcp else { return };
         if let Some(step) = dhcp.hear_of(self.now, claimed, arp.mac) {
+            self.figures.taken += 1;
             self.estate.tell(self.now, News::Taken(claimed.into()));
             self.follow(step);
         }
@@ -256,10 +261,13 @@ impl Stack {
         }
         let draw = |prefix, tries| secrets.interface(stable, ours, prefix, tries);
         let (near, slaac) = (self.estate.near.as_mut(), self.estate.slaac.as_mut());
-        if near.is_some_and(|near| near.hear_of(ndp.target, draw))
-            || slaac.is_some_and(|slaac| slaac.hear_of(ndp.target, draw))
-        {
-            self.estate.tell(self.now, News::Taken(ndp.target.into()));
+        let near = near.and_then(|near| near.hear_of(ndp.target, draw)).map(|more| (more, ON_THIS_WIRE));
+        let home = || slaac.and_then(|slaac| slaac.hear_of(self.now, ndp.target, draw));
+        if let Some((more, next)) = near.or_else(|| home().map(|more| (more, UNDER_A_PREFIX))) {
+            let address = ndp.target.into();
+            self.figures.taken += 1;
+            self.estate
+                .tell(self.now, if more { News::Taken(address) } else { News::Beaten { address, next } });
             self.regroup();
             return true;
         }

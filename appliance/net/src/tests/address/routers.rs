@@ -211,10 +211,44 @@ fn an_address_on_this_wire_that_others_have_is_not_taken_and_after_three_there_i
             (3.min(objections + 1), usize::from(objections < 3))
         );
         assert_eq!(answers_for(&mut wire, tried[0]), 0);
-        let taken = news(&mut wire).iter().filter(|news| matches!(news, News::Taken(_))).count();
-        assert_eq!(taken, objections);
+        let lines: Vec<String> = news(&mut wire).iter().map(ToString::to_string).collect();
+        let taken = lines.iter().filter(|line| line.contains("somebody else has")).count();
+        let last = lines.iter().any(|line| line.contains("too, and had those before"));
+        assert_eq!((taken, last), (objections, objections == 3), "{lines:?}");
         assert_eq!(answers_for(&mut wire, "fd00::1".parse().unwrap()), 1, "the rest goes on");
     }
+}
+
+/// Whoever has all of them today may be gone tomorrow; whoever objects to everything gets three questions a minute.
+#[test]
+fn three_addresses_that_others_have_are_enough_until_the_prefix_is_advertised_again_later() {
+    let mut wire = nowhere(false, true);
+    wire.pass(Duration::from_secs(2));
+    let told = || advert(ROUTER, 9000, &[good_prefix("2001:db8:1::")]);
+    let mut tried = Vec::new();
+    for round in 1..=100 {
+        wire.others.clear();
+        wire.frame(told());
+        for _ in 0..4 {
+            let Some(probe) = probes(&mut wire).pop() else { continue };
+            tried.push(probe);
+            wire.frame(objection(probe, true));
+        }
+        assert_eq!(tried.len(), 3 * round, "three in a row");
+        wire.pass(Duration::from_secs(50));
+        wire.frame(told());
+        assert!(probes(&mut wire).is_empty(), "not yet");
+        wire.pass(Duration::from_secs(15));
+        assert!(probes(&mut wire).is_empty(), "nor before it is advertised");
+    }
+    let all: std::collections::BTreeSet<_> = tried.iter().collect();
+    assert!(all.len() > 250 && ours(&wire).is_empty());
+    assert_eq!(wire.handle().figures().taken, 300);
+    let lines: Vec<String> = news(&mut wire).iter().map(ToString::to_string).collect();
+    assert!(lines[2].contains("others are tried when a router advertises the prefix again"), "{lines:?}");
+    wire.frame(told());
+    wire.pass(Duration::from_secs(2));
+    assert_eq!(ours(&wire).len(), 1, "and now nobody objects");
 }
 
 #[test]
