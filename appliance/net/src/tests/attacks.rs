@@ -82,6 +82,35 @@ fn a_guess_at_a_handshake_does_not_undo_it_and_is_told_little() {
     assert_eq!(wire.say(&again, &plain(SYN, 77, 0))[0].ack, Seq(78));
 }
 
+/// Both call at once, or somebody who guesses the ports of a call of ours says that he calls too. His first step is not
+/// answered: a true one hears ours, and answers it (RFC 9293 §3.5), and that is the end of it. Nobody else gets a word, a
+/// connection or a number of ours.
+#[test]
+fn who_calls_while_we_call_is_heard_when_he_answers_and_whoever_guesses_gets_nothing() {
+    let mut wire = Wire::new();
+    let mut call = Box::pin(wire.handle().connect(None, (Ipv4Addr::new(10, 0, 0, 2), 9).into()));
+    assert!(now(&mut call).is_none());
+    let ours = wire.turn().remove(0);
+    assert_eq!(ours.flags, SYN);
+    for forged in [plain(SYN, 1, 0), plain(SYN, 77, 0), Segment { payload: b"split", ..plain(SYN, 5, 0) }] {
+        assert!(wire.say(&ours.ends, &forged).is_empty(), "{forged:?}");
+    }
+    for forged in [plain(FIN, 1, 0), plain(RST, 1, 0), plain(ACK, 1, ours.seq.0 + 1)] {
+        assert!(wire.say(&ours.ends, &forged).is_empty(), "{forged:?}");
+    }
+    for forged in [plain(SYN | ACK, 9, ours.seq.0), plain(SYN | ACK, 9, ours.seq.0 + 2)] {
+        assert_eq!(wire.say(&ours.ends, &forged)[0].flags, RST, "{forged:?}");
+    }
+    assert!(now(&mut call).is_none(), "it waits for its answer");
+    // The other's second step has the number of its first.
+    wire.say(&ours.ends, &plain(SYN, 500, 0));
+    let third = wire.say(&ours.ends, &plain(SYN | ACK, 500, ours.seq.0 + 1)).remove(0);
+    assert_eq!((third.flags, third.seq, third.ack), (ACK, ours.seq + 1, Seq(501)));
+    let mut stream = now(&mut call).unwrap().unwrap();
+    wire.say(&ours.ends, &Segment { payload: b"hello", ..plain(ACK, 501, ours.seq.0 + 1) });
+    assert_eq!(read(&mut stream).unwrap().unwrap(), b"hello");
+}
+
 fn far() -> Wire {
     let addresses = vec![Cidr { address: IpAddr::V4([10, 0, 0, 1].into()), prefix: 16 }];
     Wire::with(FAIR, Config { addresses, gateways: vec![GATEWAY.into()], ..config(1) })

@@ -24,6 +24,8 @@ pub(super) struct Weather {
     pub(super) offload: Offload,
     /// Bytes of the largest packet that the router on the way lets through; it tells who sends a larger one.
     pub(super) narrow: usize,
+    /// Every so many milliseconds, for so many, what carries data from the first to the second machine is lost.
+    pub(super) bursts: [u64; 2],
     /// Of a thousand moments, so many last longer than they should: minutes or hours; and so many come again, or are
     /// followed by one that was before.
     pub(super) jumps: u64,
@@ -43,6 +45,7 @@ pub(super) const FAIR: Weather = Weather {
     mtu: 1500,
     offload: Offload { checksum: false, tcp4: false, tcp6: false },
     narrow: usize::MAX,
+    bursts: [0; 2],
     jumps: 0,
     again: 0,
 };
@@ -226,7 +229,9 @@ impl Cable {
             self.ends[1 - to].arriving.push_back(report);
             return;
         }
-        if self.dice.happens(self.weather.lost) {
+        let [every, long] = self.weather.bursts;
+        let burst = every > 0 && to == 1 && frame.len() > 100 && self.now.millis() % every < long;
+        if burst || self.dice.happens(self.weather.lost) {
             return;
         }
         if self.dice.happens(self.weather.damaged) {

@@ -17,6 +17,8 @@ pub(super) const PORT: u16 = 80;
 /// A segment that was heard, with its payload's own copy.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
+    /// As the stack sees them.
+    pub(super) ends: Ends,
     pub(super) flags: u8,
     pub(super) seq: Seq,
     pub(super) ack: Seq,
@@ -98,9 +100,10 @@ impl Wire {
             return None;
         }
         assert!(Ends::sum_is_right(&ip));
-        let (_, segment) = Ends::read(&ip).unwrap();
+        let (seen, segment) = Ends::read(&ip).unwrap();
         let Segment { flags, seq, ack, options, payload, .. } = segment;
-        Some(Said { flags, seq, ack, options, payload: payload.to_vec() })
+        let ends = Ends { local: seen.remote, remote: seen.local };
+        Some(Said { ends, flags, seq, ack, options, payload: payload.to_vec() })
     }
 
     /// Sends a frame and turns.

@@ -189,3 +189,18 @@ fn a_long_way_is_filled_within_a_few_round_trips() {
     let took = download(Weather { delay: 50, ..FAIR }, 8_000_000);
     assert!(took < 4_000, "{took} ms");
 }
+
+/// "Shrew" (Kuzmanovic and Knightly, 2003): bursts in the rhythm of a sender's patience, each of three round trips, so
+/// that it loses again what it says again. Here 8 MB go over 20 ms. Bursts that come four times a second and more leave
+/// a hundredth; those that are rarer than twice a second cost nothing but themselves. None must be in step for ever.
+#[test]
+fn bursts_in_the_rhythm_of_our_patience_starve_nobody() {
+    for (every, most) in [(200, 400_000), (220, 400_000), (240, 400_000), (300, 400_000), (400, 400_000)]
+        .into_iter()
+        .chain([500, 700, 1000, 1100].map(|rarely| (rarely, 2_000)))
+    {
+        let took = download(Weather { delay: 10, bursts: [every, 60], ..FAIR }, 8_000_000);
+        println!("a burst every {every} ms: {took} ms");
+        assert!(took < most, "a burst every {every} ms: {took} ms");
+    }
+}

@@ -1,6 +1,7 @@
 //! How long silence means nothing, and what it means then.
 
 use super::{Due, Sender};
+use core::time::Duration;
 use world::Instant;
 
 impl Sender {
@@ -9,10 +10,18 @@ impl Sender {
         if self.deadline.is_none() && self.is_owed() {
             let nudge = self.trip.nudge().filter(|_| !self.nudged && self.mending.is_none());
             let several = self.flight() > self.pace.mss();
-            let patience = self.trip.patience();
+            let patience = self.patience();
             self.deadline =
                 Some(now + nudge.filter(|_| several).map_or(patience, |nudge| nudge.min(patience)));
         }
+    }
+
+    /// How long to wait before all counts as lost: up to half as long again as it must be, by numbers that only who sees
+    /// the connection knows. Whoever knew the moment could lose a little just then, each time, and starve it ("Shrew").
+    fn patience(&self) -> Duration {
+        let mixed = (self.una.0 ^ u32::from(self.trip.doubled) << 16).wrapping_mul(0x9e37_79b1);
+        let patience = self.trip.patience();
+        patience + patience * (mixed >> 24) / 512
     }
 
     /// When to come back, if nothing is heard before.
