@@ -60,7 +60,7 @@ fn is_whole(tap: &Tap, download: Child) {
 }
 
 /// Pages over one connection, ten a second; says how many connections it took, and of how many pages.
-fn pages(tap: &Tap, count: u32) -> Child {
+fn pages(tap: &Tap, address: &str, count: u32) -> Child {
     let mut curl = tap.client("curl");
     curl.args([
         "-sSk",
@@ -73,7 +73,7 @@ fn pages(tap: &Tap, count: u32) -> Child {
         "-w",
         "%{num_connects} %{http_code}\n",
     ]);
-    curl.arg(format!("https://192.0.2.7/?[1-{count}]")).stdout(Stdio::piped()).spawn().expect("curl runs")
+    curl.arg(format!("https://{address}/?[1-{count}]")).stdout(Stdio::piped()).spawn().expect("curl runs")
 }
 
 fn is_served_and_as_before(tap: &Tap, before: u64, room: u64) {
@@ -96,11 +96,14 @@ fn connections_go_on_while_somebody_who_sees_them_forges_into_them() {
     let tap = Tap::ready();
     let before = figure(&tap, "heap in use").unwrap();
     let attack = Attack::begun(&tap, &["flows", "9"]);
-    let (download, pages) = (download(&tap, "192.0.2.7"), pages(&tap, 60));
-    is_whole(&tap, download);
-    let pages = String::from_utf8(pages.wait_with_output().unwrap().stdout).unwrap();
+    let both =
+        ["192.0.2.7", "[2001:db8::7]"].map(|address| (download(&tap, address), pages(&tap, address, 60)));
+    for (download, pages) in both {
+        is_whole(&tap, download);
+        let pages = String::from_utf8(pages.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!((pages.matches("1 200").count(), pages.matches("0 200").count()), (1, 59), "{pages}");
+    }
     attack.over();
-    assert_eq!((pages.matches("1 200").count(), pages.matches("0 200").count()), (1, 59), "{pages}");
     is_served_and_as_before(&tap, before, TABLES);
 }
 
