@@ -1,5 +1,5 @@
 """What the scripts beside stand on: an appliance on a TAP device, its neighbours, and an end to all of it."""
-import contextlib, os, pathlib, shutil, subprocess, sys, tempfile, time
+import contextlib, os, pathlib, shutil, signal, subprocess, sys, tempfile, time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target")) / "x86_64-unknown-linux-gnu/release"
@@ -15,6 +15,29 @@ def start(*words, log=subprocess.DEVNULL):
     child = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     STARTED.append(child)
     return child
+
+
+def end(child):
+    """Asked first, and not for ever."""
+    child.terminate()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def leave_when_asked():
+    """Whoever is asked to end does what its `finally` says, once: to be asked again changes nothing."""
+    def leave(number, _):
+        for one in asked:
+            signal.signal(one, signal.SIG_IGN)
+        sys.exit(128 + number)
+    asked = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        asked.append(signal.SIGHUP)
+    for one in asked:
+        signal.signal(one, leave)
 
 
 def until(is_so, what):
@@ -61,6 +84,7 @@ def stage():
     """A folder, and the namespaces; at the end nothing is left of them."""
     if os.getuid() != 0:
         sys.exit(f"{sys.argv[0]}: it makes a TAP device and namespaces: run it as root")
+    leave_when_asked()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="stage-"))
     os.chmod(folder, 0o755)
     try:
@@ -68,8 +92,7 @@ def stage():
         yield folder
     finally:
         for one in reversed(STARTED):
-            one.terminate()
-            one.wait()
+            end(one)
         for name in (HERE, THERE):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
         shutil.rmtree(folder)
