@@ -151,8 +151,13 @@ fn write_what_xl_needs(site: &str, folder: &Path) {
 /// When it takes too long; `why` is shown.
 pub fn wait(mut done: impl FnMut() -> bool, why: impl Fn() -> String) {
     let end = Instant::now() + LONG;
-    while !done() {
+    loop {
+        let begun = Instant::now();
+        if done() {
+            return;
+        }
         assert!(Instant::now() < end, "{}", why());
-        std::thread::sleep(Duration::from_millis(200));
+        // To look costs the machine time that it needs to get there: a quarter of it, and no more.
+        std::thread::sleep((3 * begun.elapsed()).max(Duration::from_millis(200)));
     }
 }

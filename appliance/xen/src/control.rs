@@ -3,6 +3,14 @@
 use crate::store::{Store, Subject};
 
 const SHUTDOWN: &str = "control/shutdown";
+/// What each part of the host reads before it asks. Whether we can be suspended xl reads nowhere: it waits a minute for
+/// an answer, unless there is a port to ask through. Port 0 is nobody's, so that it gives up at once.
+const ABILITIES: [(&str, &str); 4] = [
+    ("control/feature-poweroff", "1"),
+    ("control/feature-reboot", "1"),
+    ("control/feature-suspend", "0"),
+    ("device/suspend/event-channel", "0"),
+];
 
 /// What the host wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +25,7 @@ pub(crate) enum Wish {
 
 /// Says which wishes are granted, and listens for them.
 pub(crate) fn introduce(store: &mut Store) {
-    for (path, value) in [("control/feature-poweroff", "1"), ("control/feature-reboot", "1")] {
+    for (path, value) in ABILITIES {
         let _ = store.write(path, value);
     }
     let _ = store.watch(SHUTDOWN, Subject::Control);
@@ -47,7 +55,10 @@ mod tests {
         let host = Pretend::new();
         let mut store = host.store();
         introduce(&mut store);
-        assert_eq!(host.at("control/feature-poweroff").as_deref(), Some("1"));
+        for (path, value) in [("control/feature-poweroff", "1"), ("control/feature-suspend", "0")] {
+            assert_eq!(host.at(path).as_deref(), Some(value));
+        }
+        assert_eq!(host.at("device/suspend/event-channel").as_deref(), Some("0"));
         assert_eq!(wish(&mut store), None);
         for (said, wanted, left) in [
             ("poweroff", Wish::PowerOff, ""),

@@ -132,9 +132,9 @@ impl Guest {
                 boot::reboot_at_the_end();
                 self.asked_to_stop = true;
             }
-            Some(Wish::Impossible(wish)) => {
-                say(&format!("xen: the host asked to {wish}, which cannot be done"))
-            }
+            Some(Wish::Impossible(wish)) => say(&format!(
+                "xen: the host asked to {wish}, which cannot be done: shut the domain down and create it again, here or elsewhere"
+            )),
             None => {}
         }
     }
