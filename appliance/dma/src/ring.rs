@@ -226,6 +226,9 @@ pub(crate) const fn used_at(size: u16) -> usize {
 }
 
 #[cfg(test)]
+mod moments;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::pretend::Pretend;

@@ -124,7 +124,10 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
+    use dma::pretend::{Act, every_way};
     use proptest::prelude::*;
+    use std::rc::Rc;
 
     fn ring() -> (Ring, Pages) {
         let page = Pages::in_process(4096);
@@ -178,6 +181,51 @@ mod tests {
         assert_eq!(page.load32(RESPONSE_EVENT), 1);
         answer(&page, 0, [1; 8]);
         assert!(ring.listen(), "nobody may ever tell of it");
+    }
+
+    #[test]
+    fn no_answer_is_slept_through_whenever_it_comes() {
+        let write = || {
+            let (mut ring, page) = ring();
+            (0..4).for_each(|_| ring.put(&[0; 8]));
+            let _ = ring.publish();
+            let told = Rc::new(Cell::new(false));
+            // As back ends do it: each answer is shown, and then they ask themselves whether to tell.
+            let acts = (0..4).flat_map(|index| {
+                let (shown, asked, told) = (page.clone(), page.clone(), told.clone());
+                let show: Act = Box::new(move || {
+                    answer(&shown, index, [1; 8]);
+                    true
+                });
+                let ask: Act = Box::new(move || {
+                    let wanted = (index + 1).wrapping_sub(asked.load32(RESPONSE_EVENT)) < 1;
+                    told.set(told.get() | wanted);
+                    true
+                });
+                [show, ask]
+            });
+            let acts = acts.collect();
+            ((ring, told), acts)
+        };
+        let ways = every_way(3, write, |(mut ring, told): (Ring, Rc<Cell<bool>>), play| {
+            let mut taken = 0;
+            loop {
+                // As the world does it: first the mark is taken off, then everything is looked at.
+                told.set(false);
+                if ring.listen() {
+                    while ring.take::<8>().unwrap().is_some() {
+                        taken += 1;
+                    }
+                    continue;
+                }
+                while !told.get() {
+                    if !play.goes_on() {
+                        return assert_eq!(taken, 4);
+                    }
+                }
+            }
+        });
+        assert!(ways > 500, "{ways}");
     }
 
     #[test]

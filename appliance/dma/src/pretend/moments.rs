@@ -43,6 +43,8 @@ pub fn every_way<D>(
         ON_STAGE.set(Some(play.clone()));
         driver(stage, &play);
         ON_STAGE.set(None);
+        // What never came to pass need not be tried later.
+        play.0.slept.borrow_mut().iter_mut().skip(play.0.next.get()).for_each(|slept| *slept = true);
         if !later(&mut waits, &play.0.slept.borrow(), moments) {
             return count;
         }
