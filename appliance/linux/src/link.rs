@@ -88,9 +88,9 @@ impl Link {
         let (mut header, mut excess) = ([0; vnet::HEADER], [0]);
         let mut parts = [&mut header[..], frame, &mut excess[..]].map(IoSliceMut::new);
         let got = match readv(&self.wire, &mut parts) {
-            Ok(0) | Err(Errno::CONNRESET) => return Err(Missed::Unplugged),
+            Ok(0) => return Err(Missed::Unplugged),
             Ok(got) => got,
-            Err(_) => return Err(Missed::Nothing),
+            Err(errno) => return Err(missed(errno)),
         };
         let len = got.checked_sub(vnet::HEADER).filter(|len| (1..=frame.len()).contains(len));
         let len = len.ok_or(Missed::Misfit)?;
@@ -99,7 +99,17 @@ impl Link {
     }
 }
 
+/// What it means when a read fails. A TAP device that was deleted is in a bad state for ever, and whoever waits on it is
+/// woken at once, every time; one that is only down has nothing to say.
+fn missed(errno: Errno) -> Missed {
+    match errno {
+        Errno::CONNRESET | Errno::BADFD => Missed::Unplugged,
+        _ => Missed::Nothing,
+    }
+}
+
 /// Why a read gave no frame.
+#[derive(Debug, PartialEq, Eq)]
 enum Missed {
     Nothing,
     Unplugged,
@@ -196,3 +206,17 @@ pub(crate) fn never_blocking(file: &OwnedFd) -> Result<(), Errno> {
 }
 
 const _: () = assert!(LARGEST_FRAME < 1 << 17, "a frame fits the buffers of a cable");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_was_deleted_is_a_cable_that_was_pulled_out() {
+        assert_eq!(missed(Errno::BADFD), Missed::Unplugged);
+        assert_eq!(missed(Errno::CONNRESET), Missed::Unplugged);
+        for nothing in [Errno::AGAIN, Errno::INTR, Errno::IO] {
+            assert_eq!(missed(nothing), Missed::Nothing);
+        }
+    }
+}
