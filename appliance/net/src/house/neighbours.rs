@@ -11,7 +11,7 @@ use crate::gate::limit::Limit;
 use crate::out::{Out, Parcel, direct};
 use crate::secrets::Places;
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use world::{Help, Instant};
 
@@ -30,6 +30,8 @@ const FRESH: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Questions before we give up.
 const TRIES: u8 = 3;
+/// Neighbours that have looked for us lately.
+const CALLERS: usize = 64;
 
 /// Who is on the wire.
 pub(crate) struct Neighbours {
@@ -39,6 +41,8 @@ pub(crate) struct Neighbours {
     asking: usize,
     waiting: usize,
     questions: Limit,
+    /// Who has looked for us lately, the last first: only somebody on this wire can.
+    callers: VecDeque<IpAddr>,
     /// When somebody is to be asked again, at the earliest.
     due: Option<Instant>,
 }
@@ -55,7 +59,8 @@ struct Neighbour {
 impl Neighbours {
     pub(crate) fn new(addresses: Addresses, mac: [u8; 6], places: Places) -> Self {
         let known = HashMap::with_hasher(places);
-        Self { mac, addresses, known, asking: 0, waiting: 0, questions: Limit::a_second(500), due: None }
+        let (questions, callers) = (Limit::a_second(500), VecDeque::new());
+        Self { mac, addresses, known, asking: 0, waiting: 0, questions, callers, due: None }
     }
 
     pub(crate) fn mac(&self) -> [u8; 6] {
@@ -99,8 +104,11 @@ impl Neighbours {
 
     /// Makes an entry for somebody new and asks for it.
     fn meet(&mut self, now: Instant, hop: IpAddr, parcel: Parcel, out: &mut Out) {
-        // Behind the way out is everybody else: it is asked for whoever else is.
-        let asked = self.addresses.gateways.contains(&hop) || self.may_ask(now);
+        // Behind the way out is everybody else: it is asked for whoever else is. So is who has just looked for us: of the
+        // neighbours that somebody afar makes up, nobody does.
+        let looks = self.callers.contains(&hop) && self.asking < ASKING + CALLERS;
+        let first = self.addresses.gateways.contains(&hop) || looks;
+        let asked = first || self.may_ask(now);
         if parcel.frame.len() > LONGEST || !asked {
             return;
         }
@@ -151,6 +159,14 @@ impl Neighbours {
             _ => return,
         };
         out.push(Parcel { frame, help: Help::default() });
+    }
+
+    /// Remembers that somebody on this wire looks for us.
+    pub(crate) fn note_caller(&mut self, address: IpAddr) {
+        if !self.callers.contains(&address) {
+            self.callers.truncate(CALLERS - 1);
+            self.callers.push_front(address);
+        }
     }
 
     /// Hears that `address` is at `mac`: an answer to our question, or a sign of life of one that we know there. Who is

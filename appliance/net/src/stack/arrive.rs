@@ -41,6 +41,7 @@ impl Stack {
         // A way out that cannot find us is nobody's way in: it does not wait behind a storm.
         let router = addresses.gateways.contains(&sender);
         if !arp.is_reply && ours && (router || self.answers.allows(self.now)) {
+            self.neighbours.note_caller(sender);
             let mac = self.neighbours.mac();
             let reply = Arp { is_reply: true, mac, sender: arp.target, target: arp.sender };
             self.out.push(Parcel { frame: reply.frame(arp.mac), help: Help::default() });
@@ -119,6 +120,7 @@ impl Stack {
         let target = IpAddr::V6(ndp.target);
         let ours = self.neighbours.addresses.has(target) && target != packet.from;
         if ours && !from.is_unspecified() && !from.is_multicast() && self.answers.allows(self.now) {
+            self.neighbours.note_caller(packet.from);
             let answer = Ndp { is_answer: true, ..*ndp };
             let frame = answer.frame(self.neighbours.mac(), mac, ndp.target, from);
             self.out.push(Parcel { frame, help: Help::default() });

@@ -207,6 +207,34 @@ fn a_storm_of_neighbours_that_are_not_there_does_not_hide_the_way_out() {
     assert_eq!(heard(&mut wire, &[question(GATEWAY.octets()).frame(OURS)]).len(), 1);
 }
 
+/// Neighbours that somebody beyond the router makes up take all questions; who is here, and has looked for us, is found.
+#[test]
+fn a_storm_of_neighbours_that_are_not_there_does_not_hide_one_that_looks_for_us() {
+    let mut wire = far();
+    let _listener = wire.handle().listen(PORT).unwrap();
+    let here = Ipv4Addr::new(10, 0, 0, 77);
+    let looks = |sender| Arp { is_reply: false, mac: MAC, sender, target: [10, 0, 0, 1].into() }.frame(OURS);
+    for number in 0..20_000_u16 {
+        let [a, b] = number.to_be_bytes();
+        heard(&mut wire, &[syn_from([10, 0, 1 + a, b], 5)]);
+    }
+    assert_eq!(questions(&heard(&mut wire, &[syn_from(here.octets(), 5)])), [], "the storm has it all");
+    heard(&mut wire, &[looks(here)]);
+    assert_eq!(questions(&heard(&mut wire, &[syn_from(here.octets(), 6)])), [(EVERYBODY, here)]);
+    // Somebody on this wire can look for us in many names; what it costs has a bound.
+    for number in 0..2000_u16 {
+        let [a, b] = number.to_be_bytes();
+        let name = Ipv4Addr::new(10, 0, 100 + a, b);
+        heard(&mut wire, &[looks(name)]);
+        wire.now = wire.now + Duration::from_millis(1);
+    }
+    let all = (0..2000_u16).map(|number| {
+        let [a, b] = number.to_be_bytes();
+        questions(&heard(&mut wire, &[syn_from([10, 0, 100 + a, b], 7)])).len()
+    });
+    assert!(all.sum::<usize>() <= 64 + 500);
+}
+
 #[test]
 fn nobody_who_cannot_be_one_other_host_is_answered_a_ping() {
     let mut wire = Wire::new();
