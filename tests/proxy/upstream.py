@@ -77,6 +77,16 @@ def answer(sock, path, head, rest):
             time.sleep(0.2)
             sock.sendall(bytes([letter]))
         return True
+    elif path == "/no":
+        # As servers with manners do: it says no before it has read the body, and hears what still comes.
+        sock.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(5)
+        while sock.recv(65536):
+            pass
+    elif path == "/no-more":
+        # As others do: what it has not read makes its kernel reset the connection.
+        sock.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
     elif path == "/endless":
         try:
             sock.sendall(ok + b"Transfer-Encoding: chunked\r\n\r\n")

@@ -30,6 +30,10 @@ pub(crate) struct Pipe {
     pub(crate) room: usize,
     /// Whoever reads or writes is told that the peer has reset the connection.
     pub(crate) reset: bool,
+    /// The peer hears nothing more, and may still have said something: that shows when something is written, or
+    pub(crate) deaf: bool,
+    /// when that is to leave, as behind TLS.
+    pub(crate) stuck: bool,
     /// We have reset it.
     pub(crate) aborted: bool,
 }
@@ -91,6 +95,9 @@ impl AsyncWrite for End {
         if pipe.reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        if pipe.deaf {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let count = bytes.len().min(pipe.room - pipe.down.bytes.len());
         if count == 0 && !bytes.is_empty() {
             pipe.down.waker = Some(context.waker().clone());
@@ -101,7 +108,8 @@ impl AsyncWrite for End {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        let stuck = self.0.borrow().stuck.then_some(io::ErrorKind::BrokenPipe);
+        Poll::Ready(stuck.map_or(Ok(()), |why| Err(why.into())))
     }
 
     fn poll_close(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {

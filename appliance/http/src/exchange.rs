@@ -39,6 +39,10 @@ pub(crate) struct Exchange {
     hears_asides: Cell<bool>,
     /// Somebody reads the body of the last request.
     wanted: Cell<bool>,
+    /// We have called the peer: what it says counts although it hears no more.
+    called: bool,
+    /// The peer hears no more.
+    deaf: Cell<bool>,
 }
 
 /// How many bytes a peer may say beside each piece of a body that we take: what its frame and its windows cost.
@@ -47,13 +51,18 @@ const BESIDE: usize = 64;
 const WRITTEN: usize = 256;
 
 impl Exchange {
-    pub(crate) fn new(timers: Timers) -> Rc<Self> {
-        Self::of(timers, None, false)
+    /// A request of ours to somebody else.
+    pub(crate) fn call(timers: Timers) -> Rc<Self> {
+        Rc::new(Self { called: true, ..Self::fresh(timers, None, false) })
     }
 
     /// The requests of a `guest`, over HTTP/2 if there are `windows`.
     pub(crate) fn of(timers: Timers, guest: Option<Guest>, windows: bool) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new(Self::fresh(timers, guest, windows))
+    }
+
+    fn fresh(timers: Timers, guest: Option<Guest>, windows: bool) -> Self {
+        Self {
             timers,
             guest,
             windows,
@@ -69,7 +78,9 @@ impl Exchange {
             midway: Cell::new(false),
             hears_asides: Cell::new(false),
             wanted: Cell::new(false),
-        })
+            called: false,
+            deaf: Cell::new(false),
+        }
     }
 
     /// A request came; says how many came before it.
@@ -80,6 +91,11 @@ impl Exchange {
         self.hears_asides.set(false);
         self.wanted.set(false);
         before
+    }
+
+    /// The peer grants windows, and each of its requests a stream.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.windows
     }
 
     pub(crate) fn heads(&self) -> u32 {
@@ -127,6 +143,24 @@ impl Exchange {
 
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.get()
+    }
+
+    /// The peer that we have called hears no more: what is still said to it is forgotten.
+    pub(crate) fn deafen(&self) {
+        self.deaf.set(true);
+        self.flushed();
+    }
+
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf.get()
+    }
+
+    /// A write has failed. True if that changes nothing, for the peer may have said all before it left.
+    pub(crate) fn forgives(&self) -> bool {
+        if self.called {
+            self.deafen();
+        }
+        self.called
     }
 
     /// No answer is open and nothing waits to be written.

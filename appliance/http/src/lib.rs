@@ -9,7 +9,7 @@
 //! only a head without it; `line` is the
 //! stream as hyper likes it and the measure of its pace, `presence` whether somebody still waits at its end; `house` has the sites; `answer` decides what to say,
 //! with `codings`, `conditions` and `ranges` for the three decisions that RFC 9110 makes hard; `dress` adds
-//! the headers; `page` is what is said; `crowd` knows who has enough under way. Where another server answers in our place, `relay` carries the request to it
+//! the headers; `page` is what is said, `question` what is asked, to its end; `crowd` knows who has enough under way. Where another server answers in our place, `relay` carries the request to it
 //! and the answer back; `wire` is what it asks of those who open connections.
 //!
 //! It never reads a file or a socket, and a clock for the date of an answer only: time comes from the [`tasks::Timers`],
@@ -34,6 +34,7 @@ mod path;
 mod porter;
 mod presence;
 mod proxied;
+mod question;
 mod ranges;
 mod relay;
 mod reply;

@@ -13,6 +13,7 @@ use crate::house::House;
 use crate::limits::Limits;
 use crate::line::Line;
 use crate::porter::{Fit, Porter, Refusal, Verdict};
+use crate::question::PAUSE;
 use crate::relay::{Errand, Said, Slot, Tunnel};
 use crate::reply::Reply;
 use crate::wire::{Trunk, Wire};
@@ -37,7 +38,7 @@ use tasks::{Sleep, Tasks, Timers};
 const SIP: usize = 2 * 1024;
 /// What a peer hears that was too slow with a head.
 const LATE: Refusal = Refusal(408, "The request did not arrive in time.");
-/// How much we listen to after our last byte.
+/// How much we listen to after our last byte without a pause.
 const LINGER: usize = 256 * 1024;
 
 pub(crate) async fn drive(mut stream: Trunk, desk: Rc<Desk>) {
@@ -218,7 +219,7 @@ impl Desk {
     async fn leave<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) {
         let farewell = async {
             if poll_fn(|context| Pin::new(&mut *stream).poll_close(context)).await.is_ok() {
-                drain(stream).await;
+                drain(stream, &self.timers).await;
             }
         };
         let _ = self.timers.within(self.house.limits.linger, farewell).await;
@@ -307,10 +308,14 @@ async fn say<S: AsyncWrite + Unpin>(stream: &mut S, mut words: &[u8]) -> io::Res
     poll_fn(|context| Pin::new(&mut *stream).poll_flush(context)).await
 }
 
-/// Reads what still comes, up to [`LINGER`] bytes, and forgets it.
-async fn drain<S: AsyncRead + Unpin>(stream: &mut S) {
+/// Reads what still comes and forgets it: [`LINGER`] bytes at once, and then slowly. Who stopped listening would reset the
+/// connection beneath words that the peer has not read.
+async fn drain<S: AsyncRead + Unpin>(stream: &mut S, timers: &Timers) {
     let mut left = LINGER;
-    while left > 0 {
+    loop {
+        if left == 0 {
+            timers.after(PAUSE).await;
+        }
         let heard = poll_fn(|context| {
             let mut sip = [0; SIP];
             Pin::new(&mut *stream).poll_read(context, &mut sip)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use core::ops::Range;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -20,7 +20,6 @@ pub(crate) struct Page {
     pieces: VecDeque<(Source, Range<u64>)>,
     left: u64,
     open: Option<Open>,
-    question: Option<Incoming>,
 }
 
 impl Page {
@@ -28,12 +27,6 @@ impl Page {
         let mut page = Self::default();
         page.held(bytes);
         page
-    }
-
-    /// Holds the body of the request, which nobody reads, until this answer is out: if it went before, HTTP/2 would call
-    /// the stream cancelled, and a client that is still sending may then throw the answer away.
-    pub(crate) fn answers(&mut self, question: Incoming) {
-        self.question = Some(question);
     }
 
     /// Adds bytes that are here.

@@ -10,13 +10,14 @@
 //! | HPACK bombs | `header_table_size` and `max_header_list_size`, which counts decoded bytes |
 //! | window stalls | `max_send_buf_size`, [`crate::Limits::streams`], [`crate::Limits::stall`] |
 //! | PING, SETTINGS, PRIORITY, empty DATA | [`UNASKED`], [`crate::Limits::idle`]: only requests are life |
-//! | bodies nobody asked for | the smallest window; [`heard_out`] for a moment, then the stream is reset |
+//! | bodies nobody asked for | the smallest window; [`Question`] is heard out for a moment, then its stream is reset |
 
 use crate::books::Pending;
 use crate::crowd::Guest;
 use crate::exchange::{Exchange, Open};
 use crate::house::House;
 use crate::line::Line;
+use crate::question::Question;
 use crate::relay::{Errand, Said};
 use crate::reply::Reply;
 use crate::wire::Wire;
@@ -26,7 +27,6 @@ use core::convert::Infallible;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker, ready};
-use core::time::Duration;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -43,8 +43,6 @@ const RESETS: usize = 20;
 const SEND_BUFFER: usize = 64 * 1024;
 /// The window of a request body: the smallest that RFC 9113 starts with.
 const WINDOW: u32 = 65_535;
-/// So much of a body that nobody wants is taken: less than what ends a connection ([`UNASKED`]).
-const UNWANTED: usize = 64 * 1024;
 
 pub(crate) async fn drive<S>(stream: S, visit: Visit, house: Rc<House>, tasks: Tasks)
 where
@@ -192,28 +190,12 @@ impl Service<Request<Incoming>> for Answers {
             .booked(entry);
         }
         if !question.is_end_stream() {
-            self.tasks.spawn(heard_out(question, self.tasks.timers().clone(), self.house.limits.linger));
+            drop(Question::new(question, &self.exchange, &self.tasks, self.house.limits.linger));
         }
         let mut answer = refusal.unwrap_or_else(|| answer::answer(&self.house, &self.visit, &head));
         answer.body_mut().belongs_to(&self.exchange);
         Reply::said(answer).booked(entry)
     }
-}
-
-/// Reads what still comes of a body that nobody wants, a little and for a moment, so that it takes no room from other
-/// streams. Dropping it at once would reset the stream behind the answer, which RFC 9113 allows (§8.1): but a client that
-/// has not said all by then may throw the answer away (curl 7.88).
-async fn heard_out(mut question: Incoming, timers: Timers, patience: Duration) {
-    let mut left = UNWANTED;
-    let end = poll_fn(|context| {
-        while let Some(Ok(frame)) = ready!(Pin::new(&mut question).poll_frame(context)) {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(length.max(1)) else { break };
-            left = rest;
-        }
-        Poll::Ready(())
-    });
-    let _ = timers.within(patience, end).await;
 }
 
 /// hyper's name for what spawns. An answer that is there at once and fits into the windows is said at once; each other is

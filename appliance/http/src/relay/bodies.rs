@@ -5,6 +5,7 @@ use super::pace::Pace;
 use super::tie::{State, Tie};
 use crate::exchange::{Exchange, Open};
 use crate::page::Page;
+use crate::question::Question;
 use bundle::Broken;
 use bytes::Bytes;
 use core::cell::{Cell, RefCell};
@@ -15,9 +16,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::rc::Rc;
 use world::Instant;
 
-/// The body of a request, shared by the two who need it: the upstream reads it, and it must not go before the answer is
-/// out (HTTP/2 would call the request cancelled).
-pub(super) type Question = Rc<RefCell<Option<Incoming>>>;
+/// The body of a request, shared by the two who need it: the upstream reads it, and what it does not read is heard out when
+/// the answer is.
+pub(super) type Asked = Rc<RefCell<Question>>;
 
 /// What went wrong with the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Progress {
 pub(super) struct Upload {
     /// The client's side of it.
     front: Option<Rc<Exchange>>,
-    question: Question,
+    question: Asked,
     progress: Rc<Progress>,
     pace: Pace,
     left: u64,
@@ -72,7 +73,7 @@ pub(super) struct Upload {
 impl Upload {
     pub(super) fn new(
         front: Option<Rc<Exchange>>,
-        question: Question,
+        question: Asked,
         progress: Rc<Progress>,
         pace: Pace,
         most: u64,
@@ -133,7 +134,8 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let question = self.question.clone();
         let mut question = question.borrow_mut();
-        let Some(body) = question.as_mut() else { return Poll::Ready(None) };
+        // The upstream wants no more of it.
+        let Some(body) = question.body() else { return Poll::Pending };
         let frame = Pin::new(body).poll_frame(context);
         drop(question);
         match frame {
@@ -149,11 +151,11 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.question.borrow().as_ref().is_none_or(Body::is_end_stream)
+        self.question.borrow().is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.question.borrow().as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.question.borrow().size_hint()
     }
 }
 
@@ -174,11 +176,11 @@ pub(crate) struct Download {
     tie: Tie,
     open: Open,
     pace: Pace,
-    _question: Question,
+    _question: Asked,
 }
 
 impl Download {
-    pub(super) fn new(body: Incoming, tie: Tie, open: Open, pace: Pace, question: Question) -> Self {
+    pub(super) fn new(body: Incoming, tie: Tie, open: Open, pace: Pace, question: Asked) -> Self {
         if body.is_end_stream() {
             tie.end(State::Heard);
         }

@@ -21,6 +21,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 use std::rc::Rc;
@@ -53,7 +54,7 @@ impl<'a> Call<'a> {
         head: &request::Parts,
     ) -> Result<Response<Said>, Failure> {
         let timers = self.errand.tasks.timers();
-        let exchange = Exchange::new(timers.clone());
+        let exchange = Exchange::call(timers.clone());
         let through = Line::new(line.trunk, Bytes::new(), true, exchange.clone());
         let handshake = http1::Builder::new().max_buf_size(HELD).max_headers(LINES).handshake(through);
         let (mut sender, mut connection) = handshake.await.map_err(|_| Failure::Broke)?;
@@ -84,6 +85,13 @@ impl<'a> Call<'a> {
             .map_err(|_| Failure::Broke)?;
         head.version = hyper::Version::HTTP_11;
         let open = passage.open.take().ok_or(Failure::Broke)?;
+        let refuses = head.status.is_client_error() || head.status.is_server_error();
+        if refuses && rest.progress.ended().is_none() {
+            // It wants no more of the body, and may reset what is still said: that must not end what it says.
+            rest.waits.exchange.deafen();
+            passage.question.borrow_mut().hear_out();
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let (tie, tied) = tie();
         let tasks = &self.errand.tasks;
         let pace = Pace::new(tasks.timers(), rest.waits.stall, 1);
@@ -224,7 +232,7 @@ pub(super) async fn ask(
     // Who waits for a header on every connection would answer nothing without one.
     let preface = if words.announce { announce::ourselves() } else { Vec::new() };
     let Ok(line) = upstream.line(true, preface, timers).await else { return false };
-    let exchange = Exchange::new(timers.clone());
+    let exchange = Exchange::call(timers.clone());
     let through = Line::new(line.trunk, Bytes::new(), true, exchange.clone());
     let builder = http1::Builder::new().max_buf_size(HELD).max_headers(LINES).handshake(through);
     let Ok((mut sender, mut connection)) = builder.await else { return false };

@@ -1,7 +1,7 @@
 //! One request, carried to an upstream and back.
 
 use super::Relay;
-use super::bodies::{Fault, Question, Said};
+use super::bodies::{Asked, Fault, Said};
 use super::call::Call;
 use super::heads::{self, Length, Onward};
 use super::tunnel::Tunnel;
@@ -11,8 +11,9 @@ use crate::answer::Way;
 use crate::exchange::Open;
 use crate::house::House;
 use crate::page::Page;
+use crate::question::Question;
 use core::cell::RefCell;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -61,11 +62,12 @@ impl Failure {
     }
 }
 
-/// There is no answer. The body of the request is kept until the one in its place is out.
+/// There is no answer.
 pub(crate) struct Failed {
     status: StatusCode,
     open: Option<Open>,
-    question: Option<Incoming>,
+    /// The body of the request was not all there.
+    early: bool,
 }
 
 impl Failed {
@@ -75,9 +77,8 @@ impl Failed {
         if let Some(open) = self.open {
             answer.body_mut().is_open(open);
         }
-        if let Some(question) = self.question.filter(|question| !question.is_end_stream()) {
+        if self.early {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            answer.body_mut().answers(question);
         }
         answer.map(Said::Page)
     }
@@ -85,7 +86,7 @@ impl Failed {
 
 /// A request on its way, as often as it has to be sent.
 pub(super) struct Passage {
-    pub(super) question: Question,
+    pub(super) question: Asked,
     pub(super) open: Option<Open>,
     pub(super) upgrade: Option<HeaderValue>,
     pub(super) method: Method,
@@ -113,17 +114,18 @@ impl Errand {
         let length = Length::of(&body);
         let may = self.slot.is_some() && self.relay.words.upgrades && length == Length::None;
         let upgrade = heads::wanted_upgrade(&head).filter(|_| may);
+        let question = Question::new(body, &open.exchange(), &self.tasks, self.house.limits.linger);
         let mut passage = Passage {
             upgrade,
             length,
             repeatable: length == Length::None && is_idempotent(&head.method),
             method: head.method.clone(),
-            question: Rc::new(RefCell::new(Some(body))),
+            question: Rc::new(RefCell::new(question)),
             open: Some(open),
         };
         let outcome = self.passed(&mut passage, head).await;
-        let question = passage.question;
-        outcome.map_err(|status| Failed { status, open: passage.open, question: question.take() })
+        let early = !passage.question.borrow().is_over();
+        outcome.map_err(|status| Failed { status, open: passage.open, early })
     }
 
     async fn passed(

@@ -8,6 +8,7 @@ use core::cell::RefCell;
 use std::io;
 
 mod bodies;
+mod early;
 mod faults;
 mod heads;
 mod leaving;
@@ -18,9 +19,9 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Somebody who is called: the other ends of all connections, in their order.
 #[derive(Default)]
-struct Far {
+pub(crate) struct Far {
     pipes: RefCell<Vec<Rc<RefCell<Pipe>>>>,
-    refuses: Cell<bool>,
+    pub(crate) refuses: Cell<bool>,
     never: Cell<bool>,
     room: Cell<usize>,
 }
@@ -42,29 +43,29 @@ impl Dial for Rc<Far> {
 }
 
 impl Far {
-    fn new() -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         let far = Self::default();
         far.room.set(1 << 30);
         Rc::new(far)
     }
 
-    fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.pipes.borrow().len()
     }
 
-    fn pipe(&self, call: usize) -> Rc<RefCell<Pipe>> {
+    pub(crate) fn pipe(&self, call: usize) -> Rc<RefCell<Pipe>> {
         self.pipes.borrow()[call].clone()
     }
 
     /// What was heard on a connection since the last time.
-    fn hear(&self, call: usize) -> String {
+    pub(crate) fn hear(&self, call: usize) -> String {
         let pipe = self.pipe(call);
         let heard = core::mem::take(&mut pipe.borrow_mut().down.bytes);
         Pipe::stir(&pipe);
         String::from_utf8_lossy(&heard).into_owned()
     }
 
-    fn say(&self, call: usize, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn say(&self, call: usize, bytes: impl AsRef<[u8]>) {
         let pipe = self.pipe(call);
         pipe.borrow_mut().up.bytes.extend_from_slice(bytes.as_ref());
         Pipe::stir(&pipe);
@@ -84,12 +85,12 @@ impl Far {
     }
 
     /// Nobody holds the other end of a connection.
-    fn is_gone(&self, call: usize) -> bool {
+    pub(crate) fn is_gone(&self, call: usize) -> bool {
         Rc::strong_count(&self.pipes.borrow()[call]) == 1
     }
 }
 
-fn words() -> Proxy {
+pub(crate) fn words() -> Proxy {
     let target = |number: u8| Target { host: format!("192.0.2.{number}"), port: 80 };
     Proxy {
         path: "/".into(),
