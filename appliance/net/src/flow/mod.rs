@@ -29,6 +29,8 @@ pub(crate) const SEND: usize = 4 * 1024;
 /// Bytes of the largest receive buffer, and of the largest for what we say.
 pub(crate) const LARGEST: usize = 512 * 1024;
 pub(crate) const LONGEST: usize = 4 << 20;
+/// So much of what a peer said before it reset the connection is kept for whoever has called it.
+const LAST_WORDS: usize = 16 * 1024;
 /// After so long a timestamp of the peer says nothing about what is new (RFC 7323 §5.5).
 const STAMP_LIFE: Duration = Duration::from_secs(24 * 24 * 3600);
 
@@ -75,6 +77,10 @@ pub(crate) struct Flow {
     /// The peer is owed something since the last turn.
     pub(crate) stirred: bool,
     pub(crate) challenged: Option<Instant>,
+    /// We have called the peer.
+    pub(crate) called: bool,
+    /// What a peer that we have called had said when it reset the connection, and nobody had read.
+    pub(crate) last_words: Option<Box<LastWords>>,
     /// Probes that were not answered.
     pub(crate) probes: u8,
     /// Bytes that came when nobody was there to read them.
@@ -83,6 +89,9 @@ pub(crate) struct Flow {
     pub(crate) receive: u32,
     pub(crate) send: u32,
 }
+
+/// What nobody had read of a connection that was reset.
+pub(crate) struct LastWords(Vec<u8>);
 
 /// How much of a connection there is.
 pub(crate) enum Life {
@@ -182,6 +191,8 @@ impl Flow {
             progress: now,
             stirred: false,
             challenged: None,
+            called: false,
+            last_words: None,
             probes: 0,
             discarded: 0,
             receive: u32::try_from(RECEIVE).unwrap_or(0),
@@ -194,6 +205,31 @@ impl Flow {
             Life::Live(live) => Some(live),
             _ => None,
         }
+    }
+
+    /// Keeps what was said before a reset, if it answers a call of ours: a server that does not want all of a question
+    /// answers and resets. Who has called us wants nothing more.
+    pub(crate) fn keep_last_words(&mut self) {
+        if !self.called || self.owner != Owner::Stream {
+            return;
+        }
+        let Some(live) = self.live().filter(|live| live.unread() > 0) else { return };
+        let mut words = vec![0; live.unread().min(LAST_WORDS)];
+        let read = live.read(&mut words);
+        words.truncate(read);
+        self.last_words = Some(Box::new(LastWords(words)));
+    }
+
+    /// Reads what was kept of a peer's last words.
+    pub(crate) fn read_last_words(&mut self, into: &mut [u8]) -> Option<usize> {
+        let LastWords(words) = &mut **self.last_words.as_mut()?;
+        let count = words.len().min(into.len());
+        let (taken, room) = (words.drain(..count), into.get_mut(..count)?);
+        room.iter_mut().zip(taken).for_each(|(to, byte)| *to = byte);
+        if words.is_empty() {
+            self.last_words = None;
+        }
+        Some(count)
     }
 
     /// What the gate has to know to judge a segment.

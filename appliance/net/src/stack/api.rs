@@ -77,6 +77,9 @@ impl Stack {
     ) -> Poll<io::Result<usize>> {
         let (largest, _) = self.largest();
         let Some(flow) = self.flows.get_mut(number) else { return Poll::Ready(Ok(0)) };
+        if let Some(read) = flow.read_last_words(into) {
+            return Poll::Ready(Ok(read));
+        }
         match &mut flow.life {
             Life::Over(why) => return Poll::Ready(Err((*why).into())),
             Life::Done => return Poll::Ready(Ok(0)),

@@ -57,7 +57,10 @@ impl Stack {
                 self.let_in(number, &Segment { flags: segment.flags & !FIN, payload: &[], ..*segment });
                 self.tell_where_we_are(number);
             }
-            Verdict::Reset => self.end(number, io::ErrorKind::ConnectionReset),
+            Verdict::Reset => {
+                self.flows.get_mut(number).into_iter().for_each(Flow::keep_last_words);
+                self.end(number, io::ErrorKind::ConnectionReset);
+            }
             Verdict::Answer => {
                 self.figures.challenges += 1;
                 self.sign_of_life(number);

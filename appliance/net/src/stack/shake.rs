@@ -308,6 +308,7 @@ impl Stack {
         (answered.owner, answered.has_news) = (flow.owner, flow.has_news);
         (answered.deadline, answered.resting) = (flow.deadline, flow.resting);
         answered.account = flow.account.take();
+        answered.called = true;
         (answered.reader, answered.writer) = (flow.reader.take(), flow.writer.take());
         *flow = answered;
         flow.wake();

@@ -1,7 +1,7 @@
 //! Streams as the layers above use them.
 
 use super::cable::{Cable, FAIR};
-use super::talk::{close, echo, read_to_end, serve, write_all};
+use super::talk::{close, echo, read, read_to_end, serve, write_all};
 use core::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -26,6 +26,51 @@ fn what_is_said_is_echoed_and_both_halves_close() {
     }
     cable.run(|| done.get() == 40);
     assert_eq!(cable.nets[0].handle().figures().accepted, 40);
+}
+
+/// A server that does not want all of a question answers and resets.
+#[test]
+fn what_was_said_before_a_reset_is_read_by_who_has_called_and_by_nobody_else() {
+    for calls in [true, false] {
+        let mut cable = Cable::new(FAIR);
+        let (timers, over) = (cable.tasks.timers().clone(), Rc::new(Cell::new(false)));
+        let (far, told) = (timers.clone(), over.clone());
+        let says = move |mut stream: crate::Stream| {
+            let timers = far.clone();
+            async move {
+                write_all(&mut stream, b"no").await.unwrap();
+                timers.after(core::time::Duration::from_millis(300)).await;
+                stream.abort();
+            }
+        };
+        let hears = move |mut stream: crate::Stream| {
+            let (timers, told) = (timers.clone(), told.clone());
+            async move {
+                timers.after(core::time::Duration::from_secs(2)).await;
+                let mut bytes = [0; 1];
+                let mut heard = Vec::new();
+                let end = loop {
+                    match read(&mut stream, &mut bytes).await {
+                        Ok(1) => heard.push(bytes[0]),
+                        end => break end,
+                    }
+                };
+                assert_eq!(heard, if calls { &b"no"[..] } else { b"" });
+                assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+                told.set(true);
+            }
+        };
+        let (handle, tasks) = (cable.nets[1].handle(), cable.tasks.clone());
+        let called = async move { handle.connect(None, SocketAddr::from(([10, 0, 0, 1], 7))).await.unwrap() };
+        if calls {
+            serve(&cable, 7, says);
+            tasks.spawn(async move { hears(called.await).await });
+        } else {
+            serve(&cable, 7, hears);
+            tasks.spawn(async move { says(called.await).await });
+        }
+        cable.run(|| over.get());
+    }
 }
 
 #[test]
