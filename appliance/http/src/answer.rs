@@ -134,7 +134,10 @@ fn host(head: &Parts) -> Option<String> {
     }
     let authority = line.or(field)?;
     let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map(|(host, rest)| (host, rest.strip_prefix(':')))?,
+        Some(rest) => rest.split_once(']').and_then(|(host, rest)| match rest.strip_prefix(':') {
+            None if !rest.is_empty() => None,
+            port => Some((host, port)),
+        })?,
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     let host = host.strip_suffix('.').unwrap_or(host);

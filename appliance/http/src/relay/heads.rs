@@ -9,7 +9,7 @@ use hyper::http::request;
 use hyper::{Method, StatusCode, Uri, Version};
 
 /// What belongs to one connection, or says where a message ends. Names that `Connection` lists come on top.
-const OF_THE_CONNECTION: [HeaderName; 10] = [
+const OF_THE_CONNECTION: [HeaderName; 11] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -18,6 +18,7 @@ const OF_THE_CONNECTION: [HeaderName; 10] = [
     header::EXPECT,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
@@ -27,6 +28,8 @@ const IDENTITY: &str = "x-client-cert";
 const FORWARDED: [&str; 3] = ["forwarded", "x-real-ip", "x-forwarded-"];
 /// Read by some servers as the name of a proxy to use (httpoxy).
 const HTTPOXY: &str = "proxy";
+/// Protocols in which an upstream would hear more requests, past everything that we decide of one.
+const OF_REQUESTS: [&str; 4] = ["h2c", "h2", "http", "tls"];
 /// What we are called in `Via`.
 const VIA: &str = "1.1 gatehouse";
 
@@ -66,6 +69,12 @@ pub(super) fn wanted_upgrade(head: &request::Parts) -> Option<HeaderValue> {
     let mut all = head.headers.get_all(header::UPGRADE).iter();
     let (one, more) = (all.next().cloned(), all.next());
     one.filter(|_| listed && more.is_none() && head.method == Method::GET && head.version == Version::HTTP_11)
+        .filter(|one| one.to_str().is_ok_and(|one| !one.split(',').any(is_of_requests)))
+}
+
+fn is_of_requests(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or_default().trim();
+    OF_REQUESTS.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
 impl Onward<'_> {
@@ -77,6 +86,7 @@ impl Onward<'_> {
         let headers = &mut head.headers;
         strip(headers);
         keep(headers, |name| !is_ours(name, trusted));
+        join_cookies(headers);
         headers.insert(header::HOST, text(self.words.host.as_deref().unwrap_or(self.authority)));
         self.frame(headers, &head.method);
         if let Some(protocol) = self.upgrade {
@@ -244,6 +254,15 @@ fn is_ours(name: &str, trusted: bool) -> bool {
     let name = name.replace('_', "-");
     let forwarded = FORWARDED.iter().any(|ours| name.starts_with(ours));
     name.starts_with(IDENTITY) || name == HTTPOXY || (forwarded && !trusted)
+}
+
+/// HTTP/2 may bring a cookie in pieces, which are one line elsewhere (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let pieces: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let whole = Some(pieces).filter(|pieces| pieces.len() > 1).map(|pieces| pieces.join(&b"; "[..]));
+    if let Some(whole) = whole.and_then(|whole| HeaderValue::from_bytes(&whole).ok()) {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 fn append(headers: &mut HeaderMap, name: &'static str, more: &str) {

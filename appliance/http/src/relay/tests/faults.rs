@@ -64,6 +64,21 @@ fn who_never_answers_is_given_up_in_time() {
 }
 
 #[test]
+fn who_only_says_that_it_goes_on_is_given_up_in_time() {
+    let (mut client, far, relay) = one(words());
+    client.send(GET);
+    for _ in 0..59 {
+        far.say(0, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(100));
+        client.wait(1.0);
+        assert_eq!(client.hear(), "");
+    }
+    far.say(0, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.wait(1.1);
+    ended(&client.hear(), "504");
+    nothing_is_left(&mut client, &relay, &far);
+}
+
+#[test]
 fn who_cannot_be_reached_is_a_bad_gateway_and_nobody_is_left_is_unavailable() {
     let (mut client, far, relay) = one(words());
     far.refuses.set(true);

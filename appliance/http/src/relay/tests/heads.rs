@@ -146,5 +146,96 @@ fn an_upstream_is_told_on_whose_behalf_we_call_and_then_the_connection_is_one_cl
         assert!(far.hear(call).starts_with("\r\n\r\n\0\r\nQUIT\n"), "call {call}");
         far.say(call, OK);
         client.turn();
+        assert!(far.is_gone(call), "it can be nobody else's");
+    }
+}
+
+#[test]
+fn trailers_say_nothing_that_heads_decide() {
+    let mut trailers = hyper::HeaderMap::new();
+    for name in [
+        "host",
+        "authorization",
+        "content-type",
+        "content-encoding",
+        "content-range",
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+        "keep-alive",
+        "x-hop",
+        "x-forwarded-for",
+        "x-client-cert-subject",
+        "x-sum",
+    ] {
+        trailers.insert(name, "1".parse().unwrap());
+    }
+    trailers.insert("connection", "x-hop".parse().unwrap());
+    crate::relay::heads::clean_trailers(&mut trailers);
+    assert_eq!(trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-sum"]);
+}
+
+#[test]
+fn what_stands_behind_an_answer_without_a_body_is_nobodys_answer() {
+    for (method, head) in [
+        ("HEAD", "200 OK\r\nContent-Length: 5"),
+        ("HEAD", "200 OK\r\nTransfer-Encoding: chunked"),
+        ("GET", "204 No Content"),
+        ("GET", "304 Not Modified\r\nContent-Length: 5"),
+        ("GET", "200 OK\r\nContent-Length: 0"),
+    ] {
+        for cut in [false, true] {
+            let (mut client, far, _) = one(words());
+            client.send(GET.replace("GET", method));
+            far.say(0, format!("HTTP/1.1 {head}\r\n\r\n"));
+            if cut {
+                client.turn();
+            }
+            far.say(0, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen");
+            client.turn();
+            let answer = client.hear();
+            assert!(
+                answer.starts_with("HTTP/1.1 ") && !answer.contains("stolen"),
+                "{method} {head}: {answer}"
+            );
+            client.send(GET);
+            assert_eq!(far.calls(), 2, "{method} {head}: that connection was not used again");
+        }
+    }
+}
+
+#[test]
+fn a_cookie_in_pieces_is_one_line() {
+    let (mut client, far, _) = one(words());
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nCookie: a=b\r\nCookie: c=\"d\"; e\r\n\r\n");
+    let heard = far.hear(0);
+    assert!(
+        heard.contains("\r\ncookie: a=b; c=\"d\"; e\r\n") && heard.matches("cookie").count() == 1,
+        "{heard}"
+    );
+}
+
+#[test]
+fn a_host_is_nothing_but_a_host() {
+    for host in [
+        "[::1]\";for=10.6.6.6;x=\"",
+        "[::1]x",
+        "[::1]:8a",
+        "[::1",
+        "a.example:1:2",
+        "user@a.example",
+        "a.example/x",
+        "a\"b",
+    ] {
+        let (mut client, far, _) = one(words());
+        let answer = client.ask(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        ended(&answer, "400");
+        assert_eq!(far.calls(), 0, "{host}");
+    }
+    for host in ["[::1]", "[::1]:8443", "a.example.", "a.example:1"] {
+        let (mut client, far, _) = one(words());
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert!(far.hear(0).contains(&format!(";host=\"{host}\";")), "{host}");
     }
 }

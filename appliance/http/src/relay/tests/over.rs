@@ -144,5 +144,15 @@ fn nobody_takes_a_connection_over_where_that_is_not_wanted() {
     let (mut client, far, _) = one(words());
     client.send("GET /ws HTTP/1.1\r\nHost: a.example\r\nUpgrade: h2c\r\n\r\n");
     assert!(!far.hear(0).contains("upgrade"), "not named in Connection");
-    client.send("");
+    let more = ["h2c", "websocket, H2C", "websocket,h2c", "HTTP/2.0", "TLS/1.2", "x\u{e9}"];
+    let more = more.map(|protocol| ("websocket\r\n", format!("{protocol}\r\nHTTP2-Settings: AAMAAABk\r\n")));
+    let ways =
+        [("HTTP/1.1", "HTTP/1.0"), ("GET", "POST"), ("GET", "HEAD")].map(|(from, to)| (from, to.to_owned()));
+    for (from, to) in ways.into_iter().chain(more) {
+        let (mut client, far, _) = one(words());
+        client.send(ASK.replace(from, &to));
+        let heard = far.hear(0);
+        let quiet = !heard.contains("upgrade") && !heard.contains("http2-settings");
+        assert!(heard.contains("sec-websocket-key") && quiet, "{heard}");
+    }
 }
