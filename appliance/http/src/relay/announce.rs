@@ -104,4 +104,13 @@ mod tests {
         ];
         assert_eq!(said[28..], tail.concat());
     }
+
+    #[test]
+    fn who_has_shown_a_certificate_is_said_to_have() {
+        let mut visit = crate::bench::visit();
+        visit.client = Some(Box::new(Client { subject: "O=x, CN=anna".into(), ..Client::default() }));
+        let said = header(&visit);
+        // It came over TLS, with a certificate on this connection and in this session, which was verified.
+        assert!(said.ends_with(b"\x20\0\x0c\x07\0\0\0\0\x22\0\x04anna"), "{said:?}");
+    }
 }

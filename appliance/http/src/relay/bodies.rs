@@ -2,7 +2,7 @@
 
 use super::heads;
 use super::pace::Pace;
-use super::tie::{State, Tie};
+use super::tie::Tie;
 use crate::exchange::{Exchange, Open};
 use crate::page::Page;
 use crate::question::Question;
@@ -182,7 +182,7 @@ pub(crate) struct Download {
 impl Download {
     pub(super) fn new(body: Incoming, tie: Tie, open: Open, pace: Pace, question: Asked) -> Self {
         if body.is_end_stream() {
-            tie.end(State::Heard);
+            tie.heard();
         }
         Self { body, tie, open, pace, _question: question }
     }
@@ -194,18 +194,17 @@ impl Download {
                 self.pace.moved(frame.data_ref().map_or(1, Bytes::len));
                 self.open.owes(true);
                 if self.body.is_end_stream() {
-                    self.tie.end(State::Heard);
+                    self.tie.heard();
                 }
                 Poll::Ready(Some(Ok(cleaned(frame))))
             }
             Poll::Ready(None) => {
-                self.tie.end(State::Heard);
+                self.tie.heard();
                 Poll::Ready(None)
             }
             Poll::Pending if self.pace.poll_too_slow(context).is_pending() => Poll::Pending,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {
                 self.open.broke();
-                self.tie.end(State::Cut);
                 Poll::Ready(Some(Err(Cut)))
             }
         }

@@ -6,7 +6,7 @@ use super::bodies::{Download, Progress, Said, Upload};
 use super::errand::{Errand, Failure, Passage};
 use super::heads;
 use super::pace::Pace;
-use super::tie::{State, Tied, tie};
+use super::tie::{Tied, tie};
 use super::tunnel::Tunnel;
 use super::upstream::{self, Ticket, Upstream};
 use crate::exchange::{Exchange, Open};
@@ -194,10 +194,8 @@ impl Rest {
         let Self { mut connection, sender, progress, waits } = self;
         let (mut sender, mut alarm) = (Some(sender), waits.timers.after(waits.stall));
         let clean = poll_fn(|context| {
-            match tied.state(context) {
-                State::Cut => return Poll::Ready(false),
-                State::Heard if progress.ended().is_none() => return Poll::Ready(false),
-                State::Heard | State::Hearing => {}
+            if tied.is_heard(context) && progress.ended().is_none() {
+                return Poll::Ready(false);
             }
             let over = connection.poll_without_shutdown(context);
             if over.is_ready() {

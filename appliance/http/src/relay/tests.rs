@@ -13,6 +13,7 @@ mod faults;
 mod heads;
 mod leaving;
 mod over;
+mod turns;
 
 const GET: &str = "GET /x?y=%2F HTTP/1.1\r\nHost: a.example\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -4,25 +4,13 @@ use core::cell::Cell;
 use core::task::{Context, Waker};
 use std::rc::Rc;
 
-/// Holds the exchange with an upstream: it ends when the one who holds this has heard all, or lets go.
+/// In the hands of the one who hears an answer. Who leaves in the middle of it drops the body, which hyper notices.
 pub(super) struct Tie(Rc<Knot>);
 
 #[derive(Default)]
 struct Knot {
-    state: Cell<State>,
+    heard: Cell<bool>,
     waker: Cell<Option<Waker>>,
-}
-
-/// What the one who hears the answer wants of the exchange.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
-    /// More.
-    #[default]
-    Hearing,
-    /// Nothing: all was heard.
-    Heard,
-    /// Nothing: nobody hears any more.
-    Cut,
 }
 
 /// The other end of a [`Tie`].
@@ -34,23 +22,17 @@ pub(super) fn tie() -> (Tie, Tied) {
 }
 
 impl Tied {
-    pub(super) fn state(&self, context: &Context<'_>) -> State {
+    /// Whether all of the answer was heard. Who asks is woken when it is.
+    pub(super) fn is_heard(&self, context: &Context<'_>) -> bool {
         self.0.waker.set(Some(context.waker().clone()));
-        self.0.state.get()
+        self.0.heard.get()
     }
 }
 
 impl Tie {
-    pub(super) fn end(&self, state: State) {
-        if self.0.state.get() == State::Hearing {
-            self.0.state.set(state);
-            self.0.waker.take().into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-impl Drop for Tie {
-    fn drop(&mut self) {
-        self.end(State::Cut);
+    /// All of the answer was heard.
+    pub(super) fn heard(&self) {
+        self.0.heard.set(true);
+        self.0.waker.take().into_iter().for_each(Waker::wake);
     }
 }

@@ -164,9 +164,9 @@ impl Upstream {
         Ticket(self.clone())
     }
 
-    /// A stream that rests, or a new one.
+    /// A stream that rests, or a new one. None rests that began with a `preface`.
     pub(super) async fn line(&self, fresh: bool, preface: Vec<u8>, timers: &Timers) -> Result<Line, NoLine> {
-        if !fresh && preface.is_empty() {
+        if !fresh {
             while let Some(rest) = self.last() {
                 if let Some(trunk) = rest.taken().await {
                     return Ok(Line { trunk, used: true });

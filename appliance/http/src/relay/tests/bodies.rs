@@ -39,7 +39,7 @@ fn trailers_pass_both_ways_without_what_may_not_stand_there() {
     let heard = far.hear(0);
     assert!(heard.ends_with("0\r\nx-sum: 7\r\n\r\n"), "{heard}");
     assert!(heard.contains("\r\nte: trailers\r\n"), "{heard}");
-    far.say(0, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 9\r\n\r\n");
+    far.say(0, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum, keep-alive\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 9\r\nKeep-Alive: 5\r\n\r\n");
     client.turn();
     let answer = client.hear();
     assert!(answer.ends_with("0\r\nx-sum: 9\r\n\r\n"), "{answer}");
@@ -101,6 +101,30 @@ fn a_body_that_is_too_long_is_refused_at_once_or_when_that_shows() {
     ended(&client.ask(chunked), "413");
     assert_eq!(relay.standings().next().unwrap().failures, 0);
     nothing_is_left(&mut client, &relay, &far);
+}
+
+#[test]
+fn an_upstream_that_takes_nothing_is_given_up_in_time() {
+    for early in [false, true] {
+        let (mut client, far, relay) = one(words());
+        far.room.set(1000);
+        client.send("POST /a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 900000\r\n\r\n");
+        client.send(vec![b'x'; 800_000]);
+        if early {
+            far.say(0, "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n");
+            client.turn();
+        }
+        for _ in 0..59 {
+            client.wait(1.0);
+            far.say(0, if early { "y" } else { "" });
+        }
+        assert!(!far.is_gone(0));
+        client.wait(1.1);
+        if !early {
+            ended(&client.hear(), "504");
+        }
+        nothing_is_left(&mut client, &relay, &far);
+    }
 }
 
 #[test]

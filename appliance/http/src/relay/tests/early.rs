@@ -53,12 +53,12 @@ fn who_never_ends_what_nobody_wants_is_heard_slowly_and_not_for_long() {
 
 #[test]
 fn an_upstream_that_says_no_and_hears_no_more_is_heard() {
-    for whole in [true, false] {
+    for (whole, flushing) in [(true, false), (false, false), (true, true), (false, true)] {
         let (mut client, far, relay) = one(words());
         client.send(POST);
         far.hear(0);
         let (first, last) = NO.split_at(if whole { NO.len() } else { NO.len() - 1 });
-        far.pipe(0).borrow_mut().deaf = true;
+        (far.pipe(0).borrow_mut().deaf, far.pipe(0).borrow_mut().stuck) = (!flushing, flushing);
         far.say(0, first);
         client.send(vec![b'x'; 100_000]);
         far.say(0, last);
@@ -68,6 +68,34 @@ fn an_upstream_that_says_no_and_hears_no_more_is_heard() {
         ended(&answer, "413");
         assert!(answer.ends_with("\r\n\r\nno"), "{answer}");
         assert_eq!(relay.standings().next().unwrap().failures, 0, "it has answered");
+        nothing_is_left(&mut client, &relay, &far);
+    }
+}
+
+#[test]
+fn an_upstream_that_says_no_slowly_and_hears_no_more_is_heard() {
+    for leaves in [false, true] {
+        let (mut client, far, relay) = one(words());
+        far.room.set(1000);
+        client.send(format!("{POST}{}", "x".repeat(100_000)));
+        far.say(0, "HTTP/1.1 413 No\r\nContent-Length: 100\r\n\r\n");
+        client.send(vec![b'x'; 700_000]);
+        assert!(client.pipe.borrow().up.bytes.len() > 600_000, "what nobody wants is not read meanwhile");
+        for _ in 0..50 {
+            far.say(0, "y");
+            client.wait(1.0);
+        }
+        if leaves {
+            client.pipe.borrow_mut().reset = true;
+            far.say(0, "y");
+        } else {
+            for _ in 0..50 {
+                far.say(0, "y");
+                client.wait(1.0);
+            }
+            let answer = client.hear();
+            assert!(answer.ends_with(&"y".repeat(100)), "{answer}");
+        }
         nothing_is_left(&mut client, &relay, &far);
     }
 }
@@ -87,6 +115,17 @@ fn an_upstream_that_says_yes_before_the_body_is_there_hears_the_rest() {
     assert!(!answer.contains("connection: close") && answer.ends_with("\r\n\r\nhello"), "{answer}");
     client.send(GET);
     assert_eq!(far.calls(), 1, "both connections are used again");
+}
+
+#[test]
+fn an_upstream_that_has_said_all_hears_no_more() {
+    let (mut client, far, relay) = one(words());
+    client.send(format!("{POST}hello"));
+    far.say(0, OK);
+    client.turn();
+    ended(&client.hear(), "200");
+    assert!(client.is_closed());
+    nothing_is_left(&mut client, &relay, &far);
 }
 
 #[test]

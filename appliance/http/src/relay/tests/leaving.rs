@@ -78,6 +78,17 @@ fn who_has_said_all_and_listens_hears_its_answer_however_long_that_takes() {
 }
 
 #[test]
+fn nobody_is_asked_more_often_than_some_clients_bear() {
+    let mut wanted = words();
+    wanted.waits.head = 600;
+    let (mut client, _, _) = one(wanted);
+    client.send(GET);
+    client.close();
+    (0..500).for_each(|_| client.wait(1.0));
+    assert_eq!(client.hear(), ASIDE.repeat(4));
+}
+
+#[test]
 fn who_may_not_know_interim_answers_is_told_none() {
     let (mut client, far, _) = asked(OLD);
     client.close();
