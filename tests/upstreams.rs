@@ -210,6 +210,10 @@ fn an_upstream_that_is_unwell_in_any_way_is_left_alone_until_it_is_well() {
     let moods = Moods::behind(
         "health = { path = \"/health\", every-seconds = 1 }\nhead-seconds = 1\nidle-seconds = 1",
     );
+    // They listen later than we ask them first.
+    let asked =
+        |port: &u16| moods.upstreams.count(&format!("asked {port} /health\n")) > 2 && moods.is_up(*port);
+    until(|| PORTS.iter().all(asked), || format!("they are well: {}", moods.upstreams.log()));
     for mood in ["sick", "lies", "hangs", "leaves", "shut"] {
         moods.set(8002, mood);
         until(|| !moods.is_up(8002), || format!("{mood}: it is still asked"));
