@@ -109,7 +109,9 @@ class Dom0:
         return self.run("xl list | awk 'NR > 2 { print $1, $2, $5 }'")
 
     def number(self):
-        return self.run("xl domid shop").strip()
+        """None while there is no such domain, as between its end and its next beginning."""
+        said, status = self.try_run("xl domid shop")
+        return said.strip() if status == 0 else None
 
     def is_gone(self):
         self.until(lambda: "shop" not in self.domains(), "the domain has left")
