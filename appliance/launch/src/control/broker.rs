@@ -4,6 +4,8 @@
 //! over under another line number and its answer back. Who may ask is decided when a client comes: the user of the
 //! launcher, or root. A client that does not read loses lines of the log and holds up nobody.
 
+mod lines;
+
 use super::offer::Offer;
 use super::packing::{Packing, What};
 use crate::load::Load;
@@ -13,23 +15,20 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use futures_io::{AsyncRead, AsyncWrite};
+use lines::{Appliance, Asker};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::getuid;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
 /// Clients at once; others wait to be accepted.
 const CLIENTS: usize = 32;
-/// The longest answer that is carried.
-const LONGEST: usize = 4 << 20;
 const PIECE: usize = 4096;
 
 const NOT_THERE: &str = "the appliance is not there: it is starting, or starting again";
-const NOT_YET: &str = "the appliance does not answer yet: it waits for entropy, as its console says";
 const GONE: &str = "the appliance has ended";
 
 /// A channel for an appliance: our end, and the one that it inherits.
@@ -65,9 +64,6 @@ struct Exchange {
     reload: Option<(Asker, Stage)>,
 }
 
-/// A client and its line.
-type Asker = (u64, u16);
-
 /// How far a reload is.
 enum Stage {
     Packing(Packing),
@@ -81,27 +77,6 @@ struct Client {
     socket: Watched<UnixStream>,
     steward: Steward,
     gone: bool,
-}
-
-/// The appliance's channel.
-struct Appliance {
-    socket: Watched<UnixStream>,
-    operator: Operator,
-    answers: bool,
-    gone: bool,
-    routes: HashMap<u16, Route>,
-    last: u16,
-    /// Questions that came before it answered.
-    early: Vec<(Asker, Verb, String)>,
-}
-
-/// Whose question a line of the appliance's is.
-struct Route {
-    /// Nobody's but ours, if none.
-    client: Option<Asker>,
-    verb: Verb,
-    heard: Vec<u8>,
-    lost: u64,
 }
 
 impl Broker {
@@ -131,9 +106,7 @@ impl Broker {
         let mut exchange = self.0.borrow_mut();
         let socket = exchange.watch.socket(socket)?;
         let operator = Operator::new(nonce()?);
-        let (answers, gone, routes) = (false, false, HashMap::new());
-        exchange.appliance =
-            Some(Appliance { socket, operator, answers, gone, routes, last: 0, early: Vec::new() });
+        exchange.appliance = Some(Appliance::new(socket, operator));
         exchange.wake();
         Ok(())
     }
@@ -273,49 +246,36 @@ impl Exchange {
             }
         };
         loop {
-            let refused = match client.steward.receive(&mut bytes) {
+            match client.steward.receive(&mut bytes) {
                 Ok(None) if bytes.is_empty() => return true,
-                Ok(None | Some(Asked::Data { .. })) => continue,
+                Ok(None | Some(Asked::Data { .. })) => {}
                 Ok(Some(Asked::Greeted)) => {
                     appliance.iter_mut().for_each(|appliance| appliance.leave_all(client.number));
-                    continue;
                 }
                 Ok(Some(Asked::Left { line })) => {
                     appliance.iter_mut().for_each(|appliance| appliance.leave((client.number, line)));
-                    continue;
                 }
-                Ok(Some(Asked::For { line, verb, words })) => match appliance {
-                    None => (line, NOT_THERE),
-                    Some(_) if verb == Verb::Reload => match reload {
-                        Some(_) => (line, "another reload is under way: wait for its end"),
-                        None => match packing(watch, words, present) {
-                            Ok(packing) => {
-                                *reload = Some(((client.number, line), Stage::Packing(packing)));
-                                continue;
-                            }
-                            Err(_) => (line, "the launcher's host refuses to pack it"),
-                        },
-                    },
-                    Some(appliance) if !appliance.answers && appliance.early.len() < control::LINES => {
-                        // It has just begun, or waits for entropy: whoever asks has patience of their own.
-                        appliance.early.push(((client.number, line), verb, words.to_owned()));
-                        continue;
-                    }
-                    Some(appliance) if !appliance.answers => (line, NOT_YET),
-                    Some(appliance) => match appliance.ask(Some((client.number, line)), verb, words) {
-                        Some(_) => continue,
-                        None => (line, "too many questions at once: wait for an answer"),
-                    },
-                },
+                Ok(Some(Asked::For { line, verb, words })) => {
+                    let asker = (client.number, line);
+                    let taken = match appliance {
+                        None => Err(NOT_THERE),
+                        Some(_) if verb == Verb::Reload => {
+                            packing(watch, words, present, reload).map(|packing| {
+                                *reload = Some((asker, Stage::Packing(packing)));
+                            })
+                        }
+                        Some(appliance) => appliance.carry(asker, verb, words),
+                    };
+                    taken.unwrap_or_else(|why| client.steward.refuse(line, why));
+                }
                 Ok(Some(Asked::Offered { line, .. })) => {
-                    (line, "a launcher packs by itself: ask it to reload")
+                    client.steward.refuse(line, "a launcher packs by itself: ask it to reload");
                 }
                 Err(_) => {
                     client.gone = true;
                     return true;
                 }
-            };
-            client.steward.refuse(refused.0, refused.1);
+            }
         }
     }
 
@@ -395,101 +355,6 @@ impl Exchange {
     }
 }
 
-impl Appliance {
-    /// Carries a question over; none when all lines are in use.
-    fn ask(&mut self, client: Option<Asker>, verb: Verb, words: &str) -> Option<u16> {
-        let line = self.line(client, verb)?;
-        self.operator.ask(line, verb, words);
-        Some(line)
-    }
-
-    /// A line of the appliance's for somebody; none when all are in use.
-    fn line(&mut self, client: Option<Asker>, verb: Verb) -> Option<u16> {
-        if self.routes.len() >= control::LINES {
-            return None;
-        }
-        loop {
-            self.last = self.last.wrapping_add(1);
-            if !self.routes.contains_key(&self.last) {
-                break;
-            }
-        }
-        self.routes.insert(self.last, Route { client, verb, heard: Vec::new(), lost: 0 });
-        Some(self.last)
-    }
-
-    fn leave(&mut self, asker: (u64, u16)) {
-        self.leave_those(|client| client == asker);
-    }
-
-    fn leave_all(&mut self, number: u64) {
-        self.leave_those(|(client, _)| client == number);
-    }
-
-    /// An order is carried out whoever listens; an answer that nobody awaits is not.
-    fn leave_those(&mut self, is_meant: impl Fn((u64, u16)) -> bool) {
-        let Self { routes, operator, early, .. } = self;
-        early.retain(|(asker, ..)| !is_meant(*asker));
-        routes.retain(|line, route| {
-            let meant = route.client.is_some_and(&is_meant);
-            if meant && [Verb::Stop, Verb::Reload].contains(&route.verb) {
-                route.client = None;
-                return true;
-            }
-            if meant {
-                operator.leave(*line);
-            }
-            !meant
-        });
-    }
-}
-
-impl Route {
-    fn steward<'a>(&self, clients: &'a mut [Client]) -> Option<(&'a mut Steward, u16)> {
-        let (number, line) = self.client?;
-        let client = clients.iter_mut().find(|client| client.number == number)?;
-        Some((&mut client.steward, line))
-    }
-
-    /// Keeps an answer until it is whole; the log goes on line by line.
-    fn hear(&mut self, bytes: &[u8], clients: &mut [Client]) {
-        if self.heard.len() + bytes.len() <= LONGEST {
-            self.heard.extend_from_slice(bytes);
-        }
-        if self.verb != Verb::Log {
-            return;
-        }
-        let Some(end) = self.heard.iter().rposition(|byte| *byte == b'\n') else { return };
-        let mut lines: Vec<u8> = self.heard.drain(..=end).collect();
-        let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-        if self.lost > 0 {
-            let lost = format!("({} lines were lost: this end did not read)\n", self.lost);
-            lines.splice(..0, lost.into_bytes());
-        }
-        let Some((steward, line)) = self.steward(clients) else { return };
-        match steward.tell(line, &lines) {
-            Ok(()) => self.lost = 0,
-            Err(_) => self.lost += count,
-        }
-    }
-
-    fn done(self, clients: &mut [Client], about: &(String, String)) {
-        let Some((steward, line)) = self.steward(clients) else { return };
-        let more = match self.verb {
-            Verb::Status => &about.0,
-            Verb::Metrics => &about.1,
-            _ => "",
-        };
-        steward.answer(line, &(String::from_utf8_lossy(&self.heard) + more));
-    }
-
-    fn refuse(self, clients: &mut [Client], why: &str) {
-        if let Some((steward, line)) = self.steward(clients) {
-            steward.refuse(line, why);
-        }
-    }
-}
-
 trait OnLine {
     /// Whether it is offered on that line.
     fn is_on(&self, line: u16) -> bool;
@@ -501,9 +366,21 @@ impl OnLine for (Asker, Stage) {
     }
 }
 
-fn packing(watch: &Watch, words: &str, present: &Load) -> io::Result<Packing> {
-    let (what, path) = What::read(words).ok_or(io::ErrorKind::InvalidInput)?;
-    Packing::begin(watch, what, path, Some(present.again()?))
+/// Begins to pack for a reload, if none is under way.
+fn packing(
+    watch: &Watch,
+    words: &str,
+    present: &Load,
+    other: &Option<(Asker, Stage)>,
+) -> Result<Packing, &'static str> {
+    if other.is_some() {
+        return Err("another reload is under way: wait for its end");
+    }
+    let begun = What::read(words).and_then(|(what, path)| {
+        let present = present.again().ok()?;
+        Packing::begin(watch, what, path, Some(present)).ok()
+    });
+    begun.ok_or("the launcher's host refuses to pack it")
 }
 
 /// How many bytes the socket took, if any. What cannot be written is noticed when it is read.
