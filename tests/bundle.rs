@@ -1,7 +1,7 @@
 //! `init`, `check` and `pack` as an operator meets them: the real tool in folders of its own.
 
-use bench::gatehouse;
 use bench::house::{example, run};
+use bench::tool;
 use bundle::{Bundle, Found};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -397,7 +397,7 @@ fn a_gigabyte_is_packed_in_little_memory() {
     let large = fs::File::create(folder.path().join("site/large.bin")).unwrap();
     large.set_len(1 << 30).unwrap();
     let output = folder.path().join("large.bundle");
-    let mut packing = Command::new(gatehouse())
+    let mut packing = tool()
         .args(["pack", &folder.path().to_string_lossy(), "-o", &output.to_string_lossy()])
         .stdout(Stdio::piped())
         .spawn()

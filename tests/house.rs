@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::pin::Pin;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
@@ -21,7 +21,7 @@ use tasks::Tasks;
 /// Runs the operator's tool.
 #[must_use]
 pub fn run(arguments: &[&str]) -> Output {
-    Command::new(crate::gatehouse()).args(arguments).output().expect("the tool runs")
+    crate::tool().args(arguments).output().expect("the tool runs")
 }
 
 /// Makes the example in `folder`, packs it, and gives the bundle's public part.

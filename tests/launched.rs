@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// `gatehouse run` with what ships.
 #[must_use]
 pub fn run(words: &[&str]) -> Command {
-    let mut command = Command::new(crate::gatehouse());
+    let mut command = crate::tool();
     command.arg("run").arg("--appliance").arg(crate::appliance()).args(words);
     command
 }
@@ -31,7 +31,7 @@ impl Running {
     /// Starts `gatehouse pinata run` instead.
     #[must_use]
     pub fn hanging(words: &[&str]) -> Self {
-        let mut command = Command::new(crate::gatehouse());
+        let mut command = crate::tool();
         command.args(["pinata", "run", "--appliance"]).arg(crate::appliance()).args(words);
         Self::of(command)
     }

@@ -29,6 +29,15 @@ pub fn gatehouse() -> PathBuf {
     shipped("gatehouse")
 }
 
+/// The operator's tool, as an operator runs it. Told of cargo it would build an appliance of its own, with other features of
+/// what both link, and put it in the place of the one that ships.
+#[must_use]
+pub fn tool() -> Command {
+    let mut command = Command::new(gatehouse());
+    command.env_remove("CARGO");
+    command
+}
+
 /// One of the programs that ship; all are built by the first test that asks for one, as `tests/run` builds them.
 fn shipped(name: &str) -> PathBuf {
     static ONCE: OnceLock<()> = OnceLock::new();

@@ -3,7 +3,7 @@
 use crate::hunt::public_keys;
 use crate::memory::{Needle, drawn_by_ed25519, ed25519, key, p256};
 use crate::numbers::{ORDER, drawn, inverse};
-use crate::{gatehouse, house};
+use crate::{house, tool};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use std::path::PathBuf;
 use std::process::Command;
@@ -166,7 +166,7 @@ impl Party {
     #[must_use]
     pub fn code() -> String {
         let appliance = crate::appliance().to_string_lossy().into_owned();
-        let measured = Command::new(gatehouse()).args(["measure", &appliance]).output().expect("it runs");
+        let measured = tool().args(["measure", &appliance]).output().expect("it runs");
         String::from_utf8_lossy(&measured.stdout).trim().to_owned()
     }
 

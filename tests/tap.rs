@@ -61,12 +61,7 @@ impl Tap {
     #[must_use]
     pub fn ask(&self, words: &[&str]) -> Output {
         let control = self.folder.path().join("control");
-        Command::new(crate::gatehouse())
-            .args(words)
-            .arg("--control")
-            .arg(control)
-            .output()
-            .expect("the tool runs")
+        crate::tool().args(words).arg("--control").arg(control).output().expect("the tool runs")
     }
 
     /// What the metrics of one that is governed say of one thing: the sum of its rows that have this label.
